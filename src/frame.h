@@ -1,0 +1,51 @@
+/* Frames: the unit that travels over a worker's pipes. Sans-I/O.
+ *
+ * A frame is a 16-byte little-endian header, its payload, and zeros up to a
+ * multiple of 8; the header's size counts the payload alone. */
+#ifndef POOL_SRC_FRAME_H
+#define POOL_SRC_FRAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum pool__frame_type {
+    POOL__FRAME_HELLO = 1,
+    POOL__FRAME_CALL,
+    POOL__FRAME_REPLY,
+    POOL__FRAME_ERROR,
+    POOL__FRAME_LOG,
+    POOL__FRAME_COLLECTIVE,
+    POOL__FRAME_STOP,
+    POOL__FRAME_TYPES
+};
+
+#define POOL__FRAME_HEADER 16
+#define POOL__FRAME_MAX_PAYLOAD 0xfffffff0u
+
+struct pool__frame {
+    uint32_t size; /* of the payload, bytes */
+    uint16_t type;
+    uint16_t flags;
+    uint64_t id;
+};
+
+/* The bytes that a frame with this payload takes on the wire. */
+static inline uint64_t
+pool__frame_extent(uint32_t size)
+{
+    return POOL__FRAME_HEADER + (((uint64_t)size + 7) & ~UINT64_C(7));
+}
+
+/* Write a header to 16 bytes at TO. */
+void pool__frame_put(void *to, const struct pool__frame *frame);
+
+/* Look at the first frame of the N bytes at DATA.
+ * > 0: a whole frame of that many bytes; *frame is its header, its payload
+ *      begins at DATA + 16.
+ * 0:   part of a frame; where N >= 16, *frame is its header already checked.
+ * < 0: POOL_EPROTO: a type that does not exist, a payload above LIMIT, or a
+ *      padding that is not zero. */
+int64_t pool__frame_split(const void *data, size_t n, uint32_t limit,
+    struct pool__frame *frame);
+
+#endif
