@@ -1,0 +1,264 @@
+/* Calls: arguments in, result or error out. The same code runs in workers and
+ * in a serial pool.
+ *
+ * Invariant: result points into room or own, so a result lives until the next
+ * pool__call_begin. A result that fits is made where it will be sent from. */
+#include "call.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "mem.h"
+
+void
+pool__call_begin(struct pool_call *call, const void *arguments, size_t size)
+{
+    call->arguments = arguments;
+    call->arguments_size = size;
+    call->result = NULL;
+    call->result_size = 0;
+    call->failed_code = 0;
+    call->error.message[0] = '\0';
+}
+
+void
+pool__call_fini(struct pool_call *call)
+{
+    pool__free(call->own);
+    call->own = NULL;
+    call->own_size = 0;
+}
+
+static int
+task_failed(struct pool_call *call, int rc)
+{
+    struct pool__error *error = &call->error;
+    bool own = call->failed_code != 0 && rc == call->failed_code;
+
+    error->code = own ? rc : POOL_ETASK;
+    error->task_code = rc;
+    if (error->message[0] == '\0')
+        snprintf(error->message, sizeof error->message,
+            "the task returned %d", rc);
+    return error->code;
+}
+
+int
+pool__call_run(struct pool_call *call, pool_fn fn)
+{
+    int rc = fn(call);
+
+    return pool__likely(rc == 0) ? 0 : task_failed(call, rc);
+}
+
+/* Remember that a library call of this task failed, and what it said. */
+static int
+library_failed(struct pool_call *call, int rc)
+{
+    call->failed_code = rc;
+    snprintf(call->error.message, sizeof call->error.message, "%s",
+        pool_errmsg());
+    return rc;
+}
+
+int
+pool_call_args(pool_call_t *call, const char *format, ...)
+{
+    pool_dec_t dec;
+    va_list args;
+
+    if (call == NULL)
+        return pool__fail(POOL_EINVAL, "pool_call_args: call is NULL");
+    pool_dec_init(&dec, call->arguments, call->arguments_size);
+    va_start(args, format);
+    int rc = pool_vdecode(&dec, format != NULL ? format : "", args);
+    va_end(args);
+    if (rc == 0)
+        rc = pool_dec_finish(&dec);
+    return pool__likely(rc == 0) ? 0 : library_failed(call, rc);
+}
+
+int
+pool_call_bytes(pool_call_t *call, const void **data, size_t *size)
+{
+    if (call == NULL)
+        return pool__fail(POOL_EINVAL, "pool_call_bytes: call is NULL");
+    if (data != NULL)
+        *data = call->arguments;
+    if (size != NULL)
+        *size = call->arguments_size;
+    return 0;
+}
+
+/* Room for a result of SIZE bytes. */
+static int
+reserve(struct pool_call *call, const char *who, size_t size, uint8_t **to)
+{
+    if (size > call->max_result)
+        return pool__fail(POOL_ETOOBIG,
+            "%s: a result of %zu bytes, the limit is %llu", who, size,
+            (unsigned long long)call->max_result);
+    if (size <= call->room_size) {
+        *to = call->room;
+        return 0;
+    }
+    if (size > call->own_size) {
+        uint8_t *block = pool__malloc_large(size);
+        if (block == NULL)
+            return pool__fail(
+                POOL_ENOMEM, "%s: a result of %zu bytes", who, size);
+        pool__free(call->own);
+        call->own = block;
+        call->own_size = size;
+    }
+    *to = call->own;
+    return 0;
+}
+
+static int
+encode_result(struct pool_call *call, const char *format, va_list args)
+{
+    pool_enc_t enc;
+    uint8_t *to = call->room;
+    size_t size = 0;
+    va_list again;
+
+    va_copy(again, args);
+    pool_enc_init(&enc, call->room, call->room_size);
+    int rc = pool_vencode(&enc, format != NULL ? format : "", args);
+    if (rc == 0 || rc == POOL_ENOSPC)
+        rc = pool_enc_finish(&enc, &size);
+    if (rc == POOL_ENOSPC || (rc == 0 && size > call->max_result)) {
+        rc = reserve(call, "pool_call_return", size, &to);
+        if (rc == 0) {
+            pool_enc_init(&enc, to, size);
+            rc = pool_vencode(&enc, format, again);
+        }
+    }
+    va_end(again);
+    if (rc == 0) {
+        call->result = to;
+        call->result_size = size;
+    }
+    return rc;
+}
+
+int
+pool_call_return(pool_call_t *call, const char *format, ...)
+{
+    va_list args;
+
+    if (call == NULL)
+        return pool__fail(POOL_EINVAL, "pool_call_return: call is NULL");
+    va_start(args, format);
+    int rc = encode_result(call, format, args);
+    va_end(args);
+    return pool__likely(rc == 0) ? 0 : library_failed(call, rc);
+}
+
+int
+pool_call_reserve(pool_call_t *call, size_t size, void **buf)
+{
+    uint8_t *to = NULL;
+
+    if (call == NULL || buf == NULL)
+        return pool__fail(POOL_EINVAL, "pool_call_reserve: %s is NULL",
+            call == NULL ? "call" : "buf");
+    int rc = reserve(call, "pool_call_reserve", size, &to);
+    if (rc < 0)
+        return library_failed(call, rc);
+    call->result = to;
+    call->result_size = size;
+    *buf = to;
+    return 0;
+}
+
+int
+pool_call_return_bytes(pool_call_t *call, const void *data, size_t size)
+{
+    uint8_t *to = NULL;
+
+    if (call == NULL || (data == NULL && size != 0))
+        return pool__fail(POOL_EINVAL, "pool_call_return_bytes: %s is NULL",
+            call == NULL ? "call" : "data");
+    int rc = reserve(call, "pool_call_return_bytes", size, &to);
+    if (rc < 0)
+        return library_failed(call, rc);
+    if (size != 0)
+        memmove(to, data, size);
+    call->result = to;
+    call->result_size = size;
+    return 0;
+}
+
+int
+pool_call_fail(pool_call_t *call, int code, const char *text, ...)
+{
+    if (code == 0)
+        code = -1;
+    if (call == NULL || text == NULL)
+        return code;
+    va_list args;
+    va_start(args, text);
+    vsnprintf(call->error.message, sizeof call->error.message, text, args);
+    va_end(args);
+    call->failed_code = 0; /* the code is the task's own now */
+    return code;
+}
+
+int
+pool_call_rank(const pool_call_t *call)
+{
+    return call != NULL ? call->rank : 0;
+}
+
+int
+pool_call_size(const pool_call_t *call)
+{
+    return call != NULL ? call->size : 0;
+}
+
+struct pool__model *
+pool__model_find(struct pool__list *models, uint64_t scatter)
+{
+    pool__list_each(node, models)
+    {
+        struct pool__model *m =
+            pool__list_entry(node, struct pool__model, node);
+        if (m->scatter == scatter)
+            return m;
+    }
+    return NULL;
+}
+
+int
+pool__model_add(struct pool__list *models, uint64_t scatter, void *model,
+    pool_release_fn release)
+{
+    struct pool__model *m = pool__malloc(sizeof *m);
+
+    if (m == NULL)
+        return pool__fail(POOL_ENOMEM, "a model's record");
+    m->scatter = scatter;
+    m->model = model;
+    m->release = release;
+    pool__list_append(models, &m->node);
+    return 0;
+}
+
+void
+pool__model_release(struct pool__list *models, uint64_t scatter)
+{
+    pool__list_each(node, models)
+    {
+        struct pool__model *m =
+            pool__list_entry(node, struct pool__model, node);
+        if (scatter != 0 && m->scatter != scatter)
+            continue;
+        pool__list_remove(&m->node);
+        if (m->release != NULL)
+            m->release(m->model);
+        pool__free(m);
+    }
+}

@@ -1,0 +1,134 @@
+/* A channel: one worker's pipes and shared region, from the supervisor's
+ * side. It moves frames and knows tasks only as pointers with ids. */
+#ifndef POOL_SRC_CHANNEL_H
+#define POOL_SRC_CHANNEL_H
+
+#include <uv.h>
+
+#include "buf.h"
+#include "frame.h"
+#include "region.h"
+
+/* Payloads from here on are not copied into the buffers. Bytes. */
+#define POOL__LARGE (64u << 10)
+
+/* What a channel tells. None may destroy it. */
+struct pool__channel_events {
+    void (*hello)(void *owner, const struct pool__frame *frame);
+    /* The oldest task in hand was answered, by a REPLY or an ERROR frame.
+     * block: where not NULL, the payload is its beginning and it is the
+     * receiver's to free. */
+    void (*reply)(void *owner, void *task, const struct pool__frame *frame,
+        const void *payload, void *block);
+    /* All replies that came at once have been told. */
+    void (*batch_end)(void *owner);
+    /* A large payload is no longer read. */
+    void (*payload_sent)(void *owner, void *task);
+    /* The worker broke the protocol; say it once, nothing is read after. */
+    void (*violation)(void *owner, const char *what);
+};
+
+struct pool__sent {
+    void *task; /* NULL: taken back */
+    uint64_t id;
+};
+
+/* Where reads of all channels of a pool land. */
+struct pool__inbox {
+    uint8_t *bytes;
+    size_t size; /* at least POOL__INBOX_MIN */
+};
+
+#define POOL__INBOX_MIN (POOL__REPLY_BUFFER + 2 * POOL__LARGE)
+
+struct pool__channel {
+    const struct pool__channel_events *events;
+    void *owner;
+    struct pool__inbox *inbox;
+    uv_poll_t readable, writable;
+    int task_read, task_write, result_read, result_write, region_fd;
+    struct pool__region *region;
+    uint32_t max_result;
+    bool open;      /* its poll handles are in the loop */
+    bool broken;    /* a violation was told */
+    bool writing;   /* writable is watched: the pipe was full */
+    bool grown_out, grown_in; /* larger pipes were asked for */
+
+    /* Tasks in the worker's hands: ordinals head to tail - 1. */
+    struct pool__sent *sent; /* a ring of POOL__RING */
+    uint64_t head, tail;
+    uint64_t flushed; /* ordinals below are in the pipe or on their way */
+    size_t held;      /* of them not taken back */
+
+    struct pool__buf out; /* frames not yet written */
+    struct {              /* and after them one large payload */
+        void *task;
+        const uint8_t *at;
+        size_t left, padding;
+    } large;
+    struct pool__buf behind; /* and after that, the library's own frames */
+
+    /* The reply stream: bytes [0, read) came over the pipe, [0, consumed)
+     * are handled or in rest or big. */
+    uint64_t read, consumed;
+    struct pool__buf rest; /* the beginning of a frame */
+    struct {               /* or a large one on its way */
+        struct pool__frame frame;
+        uint8_t *block; /* NULL: none */
+        size_t have, need, capacity;
+    } big;
+};
+
+/* Make pipes and region. 0, or -errno with nothing left behind. */
+int pool__channel_init(struct pool__channel *channel,
+    struct pool__inbox *inbox, uint32_t max_result,
+    const struct pool__channel_events *events, void *owner);
+/* Begin to listen; the worker exists, its ends are closed here. */
+int pool__channel_open(struct pool__channel *channel, uv_loop_t *loop);
+/* Stop listening. Each of the two handles is closed with CLOSED. */
+void pool__channel_close(struct pool__channel *channel, uv_close_cb closed);
+/* Give memory and descriptors back; its handles are closed. */
+void pool__channel_fini(struct pool__channel *channel);
+
+/* Whether one more task may be sent. */
+bool pool__channel_has_room(const struct pool__channel *channel);
+/* Send a task; it is buffered. 0; 1 where the payload is read until
+ * payload_sent is told; POOL_ENOMEM. ordinal: out, the task's number here. */
+int pool__channel_send(struct pool__channel *channel, void *task,
+    const struct pool__frame *frame, const void *payload, uint64_t *ordinal);
+/* Send one of the library's own frames, small. 0 or POOL_ENOMEM. */
+int pool__channel_control(struct pool__channel *channel,
+    const struct pool__frame *frame, const void *payload);
+/* Write what is buffered, as far as the pipe takes it. */
+void pool__channel_flush(struct pool__channel *channel);
+/* Whether a flush now keeps the worker from running dry. */
+bool pool__channel_wants_flush(const struct pool__channel *channel);
+
+/* The task with this ordinal, head <= ordinal < tail; NULL: taken back. */
+static inline void *
+pool__channel_task(const struct pool__channel *channel, uint64_t ordinal)
+{
+    return channel->sent[ordinal % POOL__RING].task;
+}
+
+/* Take a task back. False: the worker has claimed it. */
+bool pool__channel_recall(struct pool__channel *channel, uint64_t ordinal);
+/* Whether the worker has claimed it. */
+bool pool__channel_claimed(struct pool__channel *channel, uint64_t ordinal);
+
+/* What the worker sent cannot be: tell the violation, read no more. */
+void pool__channel_violate(struct pool__channel *channel, const char *what);
+
+/* Read what has come; at most BUDGET bytes. */
+void pool__channel_read(struct pool__channel *channel, size_t budget);
+/* Take finished replies from the region that were not written. */
+void pool__channel_collect(struct pool__channel *channel);
+/* The worker is dead: read and collect all there is. */
+void pool__channel_drain(struct pool__channel *channel);
+/* Nothing is read any more, and what is buffered is not written. */
+void pool__channel_shut(struct pool__channel *channel);
+/* Of a channel that was shut: remove the oldest task; NULL: no more.
+ * claimed: out, whether it was begun. */
+void *pool__channel_abandon(struct pool__channel *channel, bool *claimed);
+
+#endif

@@ -1,0 +1,48 @@
+/* System calls on descriptors, with EINTR retried and -errno returned. */
+#ifndef POOL_SRC_FDIO_H
+#define POOL_SRC_FDIO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Bytes moved, 0 at end of file, or -errno (-EAGAIN where it would block). */
+ssize_t pool__read(int fd, void *to, size_t n);
+ssize_t pool__write(int fd, const void *from, size_t n);
+
+/* All parts to a blocking descriptor; 0 or -errno. Uses up the array. */
+int pool__write_all(int fd, struct iovec *parts, int count);
+
+/* New descriptors: close-on-exec and above 2, so that a program that closed
+ * its standard streams doesn't find them there. 0 (or the descriptor), or
+ * -errno with nothing left open. */
+int pool__pipe(int ends[2]);
+int pool__packet_pair(int ends[2]);
+int pool__pidfd_open(pid_t pid);
+/* FD or, where that is one of the standard three, its equal above them. */
+int pool__fd_above_standard(int fd);
+
+int pool__pidfd_signal(int pidfd, int signal);
+int pool__set_nonblocking(int fd);
+
+/* Close *fd, unless it is -1, and make it -1. */
+void pool__close(int *fd);
+
+/* Close every descriptor above 2 but those in keep, which is sorted here. */
+void pool__close_others(int *keep, int count);
+
+#define POOL__MAX_PASSED 4
+
+/* One packet with its descriptors over a SOCK_SEQPACKET. Never raises
+ * SIGPIPE. 0 or -errno. */
+int pool__send_packet(
+    int fd, const void *data, size_t size, const int *fds, int nfds);
+
+/* Bytes received, 0 at end of file, or -errno. Descriptors come close-on-exec
+ * and above 2; there are *nfds of them, at most POOL__MAX_PASSED. A packet or
+ * descriptors cut short: -EPROTO, and everything that came is closed. */
+ssize_t pool__receive_packet(
+    int fd, void *data, size_t size, int fds[POOL__MAX_PASSED], int *nfds);
+
+#endif

@@ -1,0 +1,107 @@
+/* The forkserver: a process of one thread from which workers are forked, and
+ * the host's hand on it. */
+#ifndef POOL_SRC_FORKSERVER_H
+#define POOL_SRC_FORKSERVER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "list.h"
+#include "modules.h"
+
+/* What the host keeps of one. */
+struct pool__forkserver {
+    struct pool__list node; /* among the prepared ones */
+    int socket;             /* SOCK_SEQPACKET to it, non-blocking */
+    int pidfd;              /* of it */
+    int lifeline[2];        /* its write end's closing kills every worker */
+    struct pool__modules modules; /* loaded when it was made */
+};
+
+/* How a worker is to be; descriptors travel beside it in this order: read
+ * end of the task pipe, write end of the result pipe, region. */
+struct pool__worker_config {
+    uint64_t incarnation;
+    uint64_t max_result; /* bytes */
+    int32_t number;      /* of the worker in its pool, from 0 */
+    int32_t workers;     /* how many there may be */
+};
+
+struct pool__worker_fds {
+    int tasks;   /* read end, blocking */
+    int results; /* write end, blocking */
+    int region;
+    int lifeline;
+};
+
+/* What a forked worker does; given by the layer above. */
+typedef void (*pool__worker_fn)(const struct pool__worker_config *config,
+    const struct pool__worker_fds *fds);
+
+enum pool__report_kind {
+    POOL__REPORT_UP = 1,  /* the forkserver itself; its pidfd comes along */
+    POOL__REPORT_SPAWNED, /* pid; the worker's pidfd comes along */
+    POOL__REPORT_REFUSED, /* error: no such worker */
+    POOL__REPORT_EXITED   /* pid, status as of waitpid(2); reaped */
+};
+
+struct pool__report {
+    uint32_t kind;
+    int32_t error; /* -errno */
+    uint64_t incarnation;
+    int32_t pid;
+    int32_t status;
+};
+
+/* A hand on none. */
+void pool__forkserver_init(struct pool__forkserver *server);
+
+/* Fork one and wait until it is up; its workers will run RUN, which does not
+ * return. After pool__forkserver_lost, a new one for the workers to come. 0,
+ * or -errno with nothing new left behind. */
+int pool__forkserver_start(
+    struct pool__forkserver *server, pool__worker_fn run);
+
+/* It is gone, or must go; its workers live on. */
+void pool__forkserver_lost(struct pool__forkserver *server);
+
+/* Let go of one: it kills what workers it still has, and ends. */
+void pool__forkserver_stop(struct pool__forkserver *server);
+
+/* In a foreign fork child: close the copies, say nothing. */
+void pool__forkserver_drop(struct pool__forkserver *server);
+
+/* Ask for a worker; a report with this incarnation answers. 0 or -errno. */
+int pool__forkserver_spawn(struct pool__forkserver *server,
+    const struct pool__worker_config *config, const int fds[3]);
+
+/* Signal the process group of a worker that is not reaped. 0 or -errno. */
+int pool__forkserver_signal(
+    struct pool__forkserver *server, uint64_t incarnation, int signal);
+
+/* What travels to a forkserver: a request to spawn, to signal, or to end. */
+enum pool__request_kind { POOL__REQUEST_SPAWN = 1, POOL__REQUEST_SIGNAL,
+    POOL__REQUEST_STOP };
+
+struct pool__request {
+    uint32_t kind;
+    int32_t signal;
+    struct pool__worker_config config;
+};
+
+/* The process itself: its end of the socket, the host's pidfd, the lifeline's
+ * read end. */
+struct pool__forkserver_ends {
+    int socket, host, lifeline;
+};
+
+_Noreturn void pool__forkserver_main(
+    const struct pool__forkserver_ends *ends, pool__worker_fn run);
+
+/* The next report. 1: there is one, *pidfd is -1 or the caller's to close.
+ * 0: the forkserver is gone. -EAGAIN: nothing now. Else -errno; -EPROTO for
+ * what is no report. */
+int pool__forkserver_receive(struct pool__forkserver *server,
+    struct pool__report *report, int *pidfd);
+
+#endif

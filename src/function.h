@@ -1,0 +1,30 @@
+/* The functions that were submitted to a pool, numbered. */
+#ifndef POOL_SRC_FUNCTION_H
+#define POOL_SRC_FUNCTION_H
+
+#include "forkpool.h"
+#include "modules.h"
+
+struct pool__function {
+    pool_fn fn;
+    bool known;       /* to the workers */
+    uint32_t mean_ns; /* of its run time; 0: not measured */
+};
+
+struct pool__functions {
+    struct pool__function *list;
+    size_t count, capacity;
+    uint32_t *index;   /* a hash table of number + 1 by address */
+    size_t index_size; /* a power of two, or 0 */
+    size_t last;       /* the number that was looked up last */
+};
+
+#define POOL__FUNCTIONS_MAX 65536u /* a frame's flags number them */
+
+/* The number of fn; asks `modules` about one that is new. POOL_ENOMEM;
+ * POOL_ETOOBIG where there are too many. */
+int pool__function_number(struct pool__functions *functions,
+    const struct pool__modules *modules, pool_fn fn, uint16_t *number);
+void pool__functions_fini(struct pool__functions *functions);
+
+#endif

@@ -1,0 +1,131 @@
+/* What this process may use of the machine. The limits are only read. */
+#define _GNU_SOURCE
+#include "machine.h"
+
+#include <dirent.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "error.h"
+
+#define PER_WORKER 5 /* descriptors in the host */
+#define PER_POOL 16  /* loop, forkserver, lifeline, and some to spare */
+#define CPUS_MAX 4096
+
+static int
+affinity_cpus(void)
+{
+    cpu_set_t *set = CPU_ALLOC(CPUS_MAX);
+    size_t size = CPU_ALLOC_SIZE(CPUS_MAX);
+    int cpus = 1;
+
+    if (set == NULL)
+        return 1;
+    if (sched_getaffinity(0, size, set) == 0)
+        cpus = CPU_COUNT_S(size, set);
+    CPU_FREE(set);
+    return cpus > 0 ? cpus : 1;
+}
+
+/* The path of this process's cgroup in the unified hierarchy. */
+static int
+cgroup_path(char *path, size_t size)
+{
+    char line[512];
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    int found = 0;
+
+    if (file == NULL)
+        return 0;
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "0::", 3) == 0) {
+            snprintf(path, size, "/sys/fs/cgroup%s", line + 3);
+            found = 1;
+        }
+    }
+    fclose(file);
+    return found;
+}
+
+/* CPUs of one cpu.max, rounded up; 0 where it sets no limit. */
+static long
+quota_of(const char *directory)
+{
+    char path[700];
+    long quota, period, cpus = 0;
+
+    snprintf(path, sizeof path, "%s/cpu.max", directory);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%ld %ld", &quota, &period) == 2 && period > 0)
+        cpus = (quota + period - 1) / period;
+    fclose(file);
+    return cpus;
+}
+
+/* The smallest quota from here up to the root; a large number without one. */
+static long
+quota_cpus(void)
+{
+    char path[600];
+    long least = CPUS_MAX;
+
+    if (!cgroup_path(path, sizeof path))
+        return least;
+    while (strlen(path) >= strlen("/sys/fs/cgroup")) {
+        long cpus = quota_of(path);
+        if (cpus > 0 && cpus < least)
+            least = cpus;
+        char *slash = strrchr(path, '/');
+        if (slash == NULL)
+            break;
+        *slash = '\0';
+    }
+    return least;
+}
+
+int
+pool__usable_cpus(void)
+{
+    long quota = quota_cpus();
+    int cpus = affinity_cpus();
+
+    return quota < cpus ? (int)quota : cpus;
+}
+
+static long
+open_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    long count = -4; /* ".", "..", and the directory's own; one for luck */
+
+    if (dir == NULL)
+        return 0;
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count > 0 ? count : 0;
+}
+
+int
+pool__check_descriptors(int workers)
+{
+    struct rlimit limit;
+    long needed = PER_WORKER * (long)workers + PER_POOL;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur == RLIM_INFINITY)
+        return 0;
+    long open = open_descriptors();
+    if ((rlim_t)(open + needed) <= limit.rlim_cur)
+        return 0;
+    return pool__fail(POOL_EMFILE,
+        "pool_create: %d workers need %ld descriptors beside the %ld open, "
+        "RLIMIT_NOFILE is %ld",
+        workers, needed, open, (long)limit.rlim_cur);
+}

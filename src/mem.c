@@ -1,0 +1,103 @@
+/* The one place that allocates, and cells of one size.
+ *
+ * Invariant: a cell is in use, on the free list, or between fresh and
+ * fresh_end of the newest slab; the free list is empty whenever a fresh cell
+ * is given out. */
+#define _GNU_SOURCE
+#include "mem.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define SLAB_SIZE 65536u
+#define SLAB_HEAD 64u /* keeps cells on cache lines */
+#define HUGE_SIZE (2u << 20)
+
+long pool__mem_fail_after = -1;
+
+static bool
+injected_failure(void)
+{
+    if (pool__mem_fail_after < 0)
+        return false;
+    if (pool__mem_fail_after == 0)
+        return true;
+    pool__mem_fail_after--;
+    return false;
+}
+
+void *
+pool__malloc(size_t size)
+{
+    return injected_failure() ? NULL : malloc(size != 0 ? size : 1);
+}
+
+void *
+pool__zalloc(size_t size)
+{
+    return injected_failure() ? NULL : calloc(1, size != 0 ? size : 1);
+}
+
+void *
+pool__realloc(void *old, size_t size)
+{
+    return injected_failure() ? NULL : realloc(old, size != 0 ? size : 1);
+}
+
+void
+pool__free(void *block)
+{
+    free(block);
+}
+
+void *
+pool__malloc_large(size_t size)
+{
+    if (size < HUGE_SIZE || size > SIZE_MAX - HUGE_SIZE)
+        return pool__malloc(size);
+    size = (size + HUGE_SIZE - 1) / HUGE_SIZE * HUGE_SIZE;
+    void *block = injected_failure() ? NULL : aligned_alloc(HUGE_SIZE, size);
+    if (block != NULL)
+        (void)madvise(block, size, MADV_HUGEPAGE); /* a wish, not a need */
+    return block;
+}
+
+void
+pool__cells_init(struct pool__cells *cells, size_t cell_size)
+{
+    memset(cells, 0, sizeof *cells);
+    cells->cell_size = cell_size;
+}
+
+void
+pool__cells_fini(struct pool__cells *cells)
+{
+    while (cells->slabs != NULL) {
+        void *older = *(void **)cells->slabs;
+        pool__free(cells->slabs);
+        cells->slabs = older;
+    }
+}
+
+void *
+pool__cells_refill(struct pool__cells *cells)
+{
+    if (cells->fresh == NULL ||
+        (size_t)(cells->fresh_end - cells->fresh) < cells->cell_size) {
+        if (injected_failure())
+            return NULL;
+        char *slab = aligned_alloc(SLAB_HEAD, SLAB_SIZE);
+        if (slab == NULL)
+            return NULL;
+        *(void **)(void *)slab = cells->slabs;
+        cells->slabs = slab;
+        cells->fresh = slab + SLAB_HEAD;
+        cells->fresh_end = slab + SLAB_SIZE;
+    }
+    void *cell = cells->fresh;
+    cells->fresh += cells->cell_size;
+    return cell;
+}

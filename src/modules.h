@@ -1,0 +1,30 @@
+/* Which modules (the program and its shared objects) are loaded, and whether
+ * a function lies in one that was loaded before. */
+#ifndef POOL_SRC_MODULES_H
+#define POOL_SRC_MODULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool__module {
+    uintptr_t base, text, text_end; /* load address; executable segment */
+    uint64_t identity;              /* digest of name and build id */
+};
+
+struct pool__modules {
+    struct pool__module *list;
+    size_t count, capacity;
+};
+
+/* Note what is loaded now. 0 or POOL_ENOMEM. */
+int pool__modules_note(struct pool__modules *modules);
+void pool__modules_fini(struct pool__modules *modules);
+
+/* Whether the function at ADDRESS is the same in a process that was forked
+ * when MODULES were noted: its module is loaded now and was loaded then, at
+ * the same place. */
+bool pool__modules_know(
+    const struct pool__modules *modules, uintptr_t address);
+
+#endif

@@ -1,0 +1,100 @@
+/* Forkservers made ahead. This file holds a lock: pools may be created and
+ * prepared for in several threads. It is held for list work alone. */
+#include "prepare.h"
+
+#include <poll.h>
+#include <pthread.h>
+
+#include "error.h"
+#include "mem.h"
+#include "forkpool.h"
+#include "owner.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pool__list prepared = {&prepared, &prepared};
+static uint64_t prepared_by; /* stamp of the process that owns the list */
+
+/* What the list holds of an ancestor is not ours: our copies are closed. */
+static void
+drop_inherited(void)
+{
+    if (prepared_by == pool__owner_stamp())
+        return;
+    prepared_by = pool__owner_stamp();
+    pool__list_each(node, &prepared)
+    {
+        struct pool__forkserver *server =
+            pool__list_entry(node, struct pool__forkserver, node);
+        pool__list_remove(node);
+        pool__forkserver_drop(server);
+        pool__free(server);
+    }
+}
+
+static struct pool__forkserver *
+pop(void)
+{
+    struct pool__forkserver *server = NULL;
+
+    pthread_mutex_lock(&lock);
+    drop_inherited();
+    if (!pool__list_empty(&prepared)) {
+        server =
+            pool__list_entry(prepared.next, struct pool__forkserver, node);
+        pool__list_remove(&server->node);
+    }
+    pthread_mutex_unlock(&lock);
+    return server;
+}
+
+static bool
+lives(const struct pool__forkserver *server)
+{
+    struct pollfd set = {.fd = server->pidfd, .events = POLLIN};
+
+    return poll(&set, 1, 0) == 0;
+}
+
+int
+pool__prepared_take(struct pool__forkserver *server)
+{
+    struct pool__forkserver *ready;
+
+    while ((ready = pop()) != NULL) {
+        bool usable = lives(ready);
+        *server = *ready;
+        pool__list_init(&server->node);
+        pool__free(ready);
+        if (usable)
+            return 0;
+        pool__forkserver_stop(server);
+    }
+    pool__forkserver_init(server);
+    int rc = pool__forkserver_start(server, pool__worker_main);
+    if (rc < 0)
+        pool__forkserver_stop(server);
+    return rc;
+}
+
+int
+pool_prepare(void)
+{
+    int rc = pool__owner_claim();
+    struct pool__forkserver *server = rc == 0 ? pool__malloc(sizeof *server)
+                                              : NULL;
+
+    if (server == NULL)
+        return pool__fail(POOL_ENOMEM, "pool_prepare: a forkserver's record");
+    pool__forkserver_init(server);
+    rc = pool__forkserver_start(server, pool__worker_main);
+    if (rc < 0) {
+        pool__forkserver_stop(server);
+        pool__free(server);
+        return rc;
+    }
+    pthread_mutex_lock(&lock);
+    drop_inherited();
+    pool__list_append(&prepared, &server->node);
+    pthread_mutex_unlock(&lock);
+    return 0;
+}

@@ -1,0 +1,320 @@
+/* The life of a worker as a table of [state][event].
+ *
+ * Invariants: a proc leaves SPAWNING only with a pid and an open channel, or
+ * to GONE. Death is the pidfd's word alone. `ended` is told exactly once for
+ * each proc that was asked for, `gone` exactly once after it, from the loop. */
+#include "proc.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fdio.h"
+
+#define STATUS_WAIT_MS 200 /* from the pidfd's word to the verdict */
+#define KILL_RETRY_MS 100  /* a forkserver that does not answer is bypassed */
+#define SPAWN_WAIT_MS 10000 /* a forkserver that takes longer is replaced */
+#define START_WAIT_MS 30000 /* from the pid to the hello */
+
+typedef void action(
+    struct pool__proc *proc, const struct pool__report *report, int pidfd);
+
+static void
+on_timer(uv_timer_t *timer)
+{
+    pool__proc_event(timer->data, POOL__EV_TIMER, NULL, -1);
+}
+
+static void
+on_death(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    pool__proc_event(handle->data, POOL__EV_DEATH, NULL, -1);
+}
+
+static void
+handle_closed(struct pool__proc *proc)
+{
+    if (--proc->handles == 0)
+        proc->events->gone(proc);
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+    handle_closed(handle->data);
+}
+
+static void
+on_channel_closed(uv_handle_t *handle)
+{
+    struct pool__channel *ch = handle->data;
+
+    handle_closed(ch->owner);
+}
+
+/* ---- actions ---------------------------------------------------------- */
+
+void
+pool__proc_forget(struct pool__proc *proc)
+{
+    if (proc->state == POOL__PROC_GONE)
+        return;
+    proc->state = POOL__PROC_GONE;
+    if (proc->channel.open)
+        pool__channel_close(&proc->channel, on_channel_closed);
+    if (proc->death.data != NULL)
+        uv_close((uv_handle_t *)&proc->death, on_closed);
+    uv_close((uv_handle_t *)&proc->timer, on_closed);
+}
+
+/* Tell how it ended, then let go of everything. */
+static void
+finish(struct pool__proc *proc)
+{
+    proc->events->ended(proc, proc->was_ready);
+    pool__proc_forget(proc);
+}
+
+static void
+refused(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)report;
+    (void)pidfd;
+    finish(proc);
+}
+
+static void
+signal_group(struct pool__proc *proc, int signal)
+{
+    if (pool__forkserver_signal(
+            proc->forkserver, proc->config.incarnation, signal) < 0)
+        (void)pool__pidfd_signal(proc->pidfd, signal);
+}
+
+static void
+kill_now(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)report;
+    (void)pidfd;
+    proc->state = POOL__PROC_KILLED;
+    signal_group(proc, SIGKILL);
+    uv_timer_start(&proc->timer, on_timer, KILL_RETRY_MS, KILL_RETRY_MS);
+}
+
+/* The forkserver didn't get to it: the leader at least. */
+static void
+kill_again(
+    struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)report;
+    (void)pidfd;
+    (void)pool__pidfd_signal(proc->pidfd, SIGKILL);
+}
+
+static void
+terminate(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    if (proc->grace_ms <= 0) {
+        kill_now(proc, report, pidfd);
+        return;
+    }
+    proc->state = POOL__PROC_STOPPING;
+    signal_group(proc, SIGTERM);
+    uv_timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
+}
+
+/* Politely: it ends after what it has been sent. */
+static void
+retire(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    struct pool__frame stop = {.type = POOL__FRAME_STOP};
+
+    if (pool__channel_control(&proc->channel, &stop, NULL) < 0) {
+        terminate(proc, report, pidfd);
+        return;
+    }
+    proc->state = POOL__PROC_STOPPING;
+    pool__channel_flush(&proc->channel);
+    uv_timer_start(&proc->timer, on_timer,
+        (uint64_t)(proc->grace_ms > 0 ? proc->grace_ms : 0), 0);
+}
+
+static void
+abandon(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)report;
+    (void)pidfd;
+    proc->unwanted = true;
+}
+
+static void
+spawned(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    uv_loop_t *loop = proc->timer.loop;
+
+    proc->pid = report->pid;
+    proc->pidfd = pidfd;
+    proc->state = POOL__PROC_STARTING;
+    if (pidfd < 0 || uv_poll_init(loop, &proc->death, pidfd) < 0) {
+        signal_group(proc, SIGKILL);
+        finish(proc);
+        return;
+    }
+    proc->death.data = proc;
+    proc->handles++;
+    if (pool__channel_open(&proc->channel, loop) == 0)
+        proc->handles += 2;
+    else
+        proc->unwanted = true;
+    uv_poll_start(&proc->death, UV_READABLE, on_death);
+    uv_timer_start(&proc->timer, on_timer, START_WAIT_MS, 0);
+    if (proc->unwanted)
+        kill_now(proc, NULL, -1);
+}
+
+/* The forkserver hangs: its end is noticed, and answers for it. */
+static void
+spawn_late(
+    struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)report;
+    (void)pidfd;
+    (void)pool__pidfd_signal(proc->forkserver->pidfd, SIGKILL);
+}
+
+static void
+ready(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)report;
+    (void)pidfd;
+    proc->state = POOL__PROC_READY;
+    proc->was_ready = true;
+    uv_timer_stop(&proc->timer);
+    proc->events->ready(proc);
+}
+
+/* A second hello, say: the channel tells violations, this kills. */
+static void
+hello_again(
+    struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    proc->ending.violation = "a second hello";
+    kill_now(proc, report, pidfd);
+}
+
+static void
+ignore(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)proc;
+    (void)report;
+    (void)pidfd;
+}
+
+static void
+died(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)report;
+    (void)pidfd;
+    proc->state = POOL__PROC_DEAD;
+    uv_poll_stop(&proc->death);
+    if (proc->channel.open)
+        pool__channel_drain(&proc->channel);
+    if (proc->ending.known)
+        finish(proc);
+    else
+        uv_timer_start(&proc->timer, on_timer, STATUS_WAIT_MS, 0);
+}
+
+/* The forkserver may reap before the loop has looked at the pidfd. */
+static void
+note_status(
+    struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)pidfd;
+    proc->ending.known = true;
+    proc->ending.wait_status = report->status;
+}
+
+static void
+status_came(
+    struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    note_status(proc, report, pidfd);
+    finish(proc);
+}
+
+static void
+status_late(
+    struct pool__proc *proc, const struct pool__report *report, int pidfd)
+{
+    (void)report;
+    (void)pidfd;
+    finish(proc);
+}
+
+/* A cell that is NULL can't happen. */
+static action *const table[POOL__PROC_STATES][POOL__PROC_EVENTS] = {
+    /* clang-format off */
+    /*            SPAWNED  REFUSED  HELLO        RETIRE    TERM       KILL      TIMER        DEATH   STATUS */
+    /*SPAWNING*/ {spawned, refused, NULL,        abandon,  abandon,   abandon,  spawn_late,  NULL,   NULL},
+    /*STARTING*/ {NULL,    ignore,  ready,       kill_now, kill_now,  kill_now, kill_now,    died,   note_status},
+    /*READY   */ {NULL,    ignore,  hello_again, retire,   terminate, kill_now, NULL,        died,   note_status},
+    /*STOPPING*/ {NULL,    ignore,  hello_again, ignore,   terminate, kill_now, kill_now,    died,   note_status},
+    /*KILLED  */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   kill_again,  died,   note_status},
+    /*DEAD    */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   status_late, ignore, status_came},
+    /*GONE    */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   ignore,      ignore, ignore},
+    /* clang-format on */
+};
+
+void
+pool__proc_event(struct pool__proc *proc, enum pool__proc_event event,
+    const struct pool__report *report, int pidfd)
+{
+    action *act = table[proc->state][event];
+
+    if (act == NULL) {
+        fprintf(stderr, "forkpool: worker %d: event %d in state %d\n",
+            (int)proc->pid, (int)event, (int)proc->state);
+        abort();
+    }
+    act(proc, report, pidfd);
+}
+
+/* ---- start ------------------------------------------------------------ */
+
+int
+pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
+    struct pool__inbox *inbox, struct pool__forkserver *forkserver,
+    const struct pool__worker_config *config, int grace_ms,
+    const struct pool__proc_events *events, void *owner)
+{
+    memset(proc, 0, sizeof *proc);
+    proc->owner = owner;
+    proc->events = events;
+    proc->forkserver = forkserver;
+    proc->config = *config;
+    proc->grace_ms = grace_ms;
+    proc->pidfd = -1;
+    pool__list_init(&proc->node);
+    pool__list_init(&proc->sched.place);
+    pool__list_init(&proc->sched.dirty);
+    int rc = pool__channel_init(&proc->channel, inbox,
+        (uint32_t)config->max_result, &events->channel, proc);
+    if (rc < 0)
+        return rc;
+    const int fds[3] = {proc->channel.task_read, proc->channel.result_write,
+        proc->channel.region_fd};
+    rc = pool__forkserver_spawn(forkserver, config, fds);
+    if (rc < 0) {
+        pool__channel_fini(&proc->channel);
+        return rc;
+    }
+    uv_timer_init(loop, &proc->timer);
+    proc->timer.data = proc;
+    uv_timer_start(&proc->timer, on_timer, SPAWN_WAIT_MS, 0);
+    proc->handles = 1;
+    return 0;
+}

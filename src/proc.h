@@ -1,0 +1,99 @@
+/* A proc: one incarnation of a worker as the supervisor sees it, from the
+ * request to the forkserver until its last handle is closed. */
+#ifndef POOL_SRC_PROC_H
+#define POOL_SRC_PROC_H
+
+#include "channel.h"
+#include "forkserver.h"
+#include "list.h"
+
+enum pool__proc_state {
+    POOL__PROC_SPAWNING, /* asked of the forkserver */
+    POOL__PROC_STARTING, /* has a pid; its hello is awaited */
+    POOL__PROC_READY,
+    POOL__PROC_STOPPING, /* told to end; the grace runs */
+    POOL__PROC_KILLED,   /* SIGKILL sent */
+    POOL__PROC_DEAD,     /* the pidfd said so; the status is awaited */
+    POOL__PROC_GONE,     /* its handles are closing */
+    POOL__PROC_STATES
+};
+
+enum pool__proc_event {
+    POOL__EV_SPAWNED, /* the forkserver made it */
+    POOL__EV_REFUSED, /* or could not, or is itself gone */
+    POOL__EV_HELLO,   /* its first frame */
+    POOL__EV_RETIRE,  /* it shall end when it has done what it holds */
+    POOL__EV_TERM,    /* it shall end now: SIGTERM, grace, SIGKILL */
+    POOL__EV_KILL,    /* it shall be killed */
+    POOL__EV_TIMER,   /* of the grace or of the status */
+    POOL__EV_DEATH,   /* its pidfd became readable */
+    POOL__EV_STATUS,  /* the forkserver reaped it */
+    POOL__PROC_EVENTS
+};
+
+/* How a worker ended, as far as it is known. */
+struct pool__ending {
+    bool known;      /* wait_status holds */
+    int wait_status; /* of waitpid(2) */
+    const char *violation; /* what it did against the protocol, or NULL */
+};
+
+struct pool__proc;
+
+struct pool__proc_events {
+    struct pool__channel_events channel; /* owners are procs */
+    void (*ready)(struct pool__proc *proc);
+    /* It is dead and how is decided: what it holds must be abandoned now. */
+    void (*ended)(struct pool__proc *proc, bool was_ready);
+    /* Its last handle is closed; may be freed. */
+    void (*gone)(struct pool__proc *proc);
+};
+
+struct pool__proc {
+    struct pool__list node;  /* in the table */
+    struct {                 /* the scheduler's */
+        struct pool__list place; /* among the idle or the fed */
+        struct pool__list dirty; /* among those with buffered frames */
+        uint64_t queued_ns;      /* work sent ahead, as estimated */
+        uint64_t watched;        /* ordinal that ran at the last sweep */
+        size_t functions;        /* introduced to the worker so far */
+    } sched;
+    void *owner;
+    const struct pool__proc_events *events;
+    struct pool__forkserver *forkserver;
+    struct pool__worker_config config;
+    enum pool__proc_state state;
+    pid_t pid;
+    int pidfd;
+    int grace_ms;
+    bool was_ready;
+    bool unwanted; /* asked to end before it had a pid */
+    uv_poll_t death;
+    uv_timer_t timer;
+    int handles; /* open in the loop */
+    struct pool__channel channel;
+    struct pool__ending ending;
+};
+
+/* A new incarnation; it is asked for at once. 0 or a negative code, nothing
+ * left behind. grace_ms: between SIGTERM and SIGKILL. */
+int pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
+    struct pool__inbox *inbox, struct pool__forkserver *forkserver,
+    const struct pool__worker_config *config, int grace_ms,
+    const struct pool__proc_events *events, void *owner);
+
+/* The one way in for everything that happens to it. */
+void pool__proc_event(struct pool__proc *proc, enum pool__proc_event event,
+    const struct pool__report *report, int pidfd);
+
+/* In a foreign fork child: close this process's copies, tell only `gone`. */
+void pool__proc_forget(struct pool__proc *proc);
+
+/* Whether tasks may be sent to it. */
+static inline bool
+pool__proc_serves(const struct pool__proc *proc)
+{
+    return proc->state == POOL__PROC_READY && !proc->channel.broken;
+}
+
+#endif

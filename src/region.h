@@ -1,0 +1,76 @@
+/* The memory that one worker shares with the supervisor: claims, the running
+ * task, and the buffer of replies. docs/design.md tells how each is used.
+ *
+ * Only the claim words are written by both. The supervisor treats all of it
+ * as what a stranger wrote: it copies before it looks. */
+#ifndef POOL_SRC_REGION_H
+#define POOL_SRC_REGION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util.h"
+
+#define POOL__RING 4096u                 /* tasks that may be sent ahead */
+#define POOL__REPLY_BUFFER (128u << 10) /* bytes */
+
+struct pool__region {
+    _Alignas(64) uint64_t start; /* replies[0] is this byte of the stream */
+    uint64_t end;                /* one past the last published byte */
+    uint64_t running;            /* ordinal of the running task; 0: none */
+    uint64_t started_ns;         /* when it was claimed, monotonic clock */
+    _Alignas(64) uint64_t claims[POOL__RING];
+    _Alignas(64) uint8_t replies[POOL__REPLY_BUFFER];
+};
+
+/* Make a region: a descriptor sealed against resizing. fd: out. 0 or -errno. */
+int pool__region_create(int *fd);
+/* Map one; NULL and errno where that fails. */
+struct pool__region *pool__region_map(int fd);
+void pool__region_unmap(struct pool__region *region);
+
+/* A claim word is the highest ordinal decided there, and how in bit 0. */
+static inline uint64_t *
+pool__claim_word(struct pool__region *region, uint64_t ordinal)
+{
+    return &region->claims[ordinal % POOL__RING];
+}
+
+static inline bool
+pool__claim_decide(uint64_t *word, uint64_t seen, uint64_t decision)
+{
+    return __atomic_compare_exchange_n(word, &seen, decision, false,
+        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* The worker takes a task. False: the supervisor has taken it back. */
+static inline bool
+pool__claim(struct pool__region *region, uint64_t ordinal)
+{
+    uint64_t *word = pool__claim_word(region, ordinal);
+    uint64_t seen = pool__load(word);
+
+    return seen >> 1 < ordinal &&
+           pool__claim_decide(word, seen, ordinal << 1 | 1);
+}
+
+/* The supervisor takes a task back. False: the worker has claimed it. */
+static inline bool
+pool__claim_recall(struct pool__region *region, uint64_t ordinal)
+{
+    uint64_t *word = pool__claim_word(region, ordinal);
+    uint64_t seen = pool__load(word);
+
+    return seen >> 1 < ordinal &&
+           pool__claim_decide(word, seen, ordinal << 1);
+}
+
+/* Whether the worker has claimed a task that was not recalled. */
+static inline bool
+pool__claimed(struct pool__region *region, uint64_t ordinal)
+{
+    return pool__load(pool__claim_word(region, ordinal)) >> 1 >= ordinal;
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* What a forked child does before it is a worker: nothing of the host's that
+ * could be disturbed is left in its hands. */
+#ifndef POOL_SRC_SPAWN_H
+#define POOL_SRC_SPAWN_H
+
+#include <signal.h>
+
+/* Block every signal; *old is the mask to give to pool__signals_restore. */
+void pool__signals_block(sigset_t *old);
+void pool__signals_restore(const sigset_t *old);
+
+/* Dispositions back to the default, but those named are ignored; 0 ends the
+ * list. The mask stays as it is. */
+void pool__signals_reset(const int *ignored);
+
+/* Forget what the host had in the buffers of stdout and stderr: the host
+ * will write it. */
+void pool__stdio_forget(void);
+/* Write what this process printed. */
+void pool__stdio_flush(void);
+
+/* Let the end of the host kill this process, even a busy one: a private
+ * description of the pipe LIFELINE, armed. Returns the descriptor that must
+ * stay open, or -errno. */
+int pool__lifeline_arm(int lifeline);
+
+/* Leave by _exit(n) when something here calls exit(n) or quick_exit(n), ahead
+ * of every handler that the host had registered. */
+void pool__exit_hook_install(void);
+
+/* /dev/null for standard input, and for what is closed of the other two. */
+int pool__stdin_null(void);
+
+#endif

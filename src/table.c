@@ -1,0 +1,327 @@
+/* The worker table: starts workers, hears of them from the forkserver, puts
+ * new ones in the place of those that died, waits where starting fails.
+ *
+ * Invariants: living counts the procs between start and ended, ready those
+ * that were told ready among them. A worker's number is unique among procs
+ * that are not closed. */
+#include "table.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "error.h"
+#include "fdio.h"
+#include "mem.h"
+
+#define BACKOFF_FIRST_MS 10
+#define BACKOFF_LAST_MS 1000
+#define FAILURES_MAX 8 /* in a row, with no worker alive: broken */
+
+static struct pool__table *
+table_of(struct pool__proc *proc)
+{
+    return proc->owner;
+}
+
+/* ---- starting --------------------------------------------------------- */
+
+static int
+free_number(struct pool__table *t)
+{
+    for (int i = 0; i < POOL_MAX_WORKERS; i++)
+        if ((t->numbers[i / 8] >> (i % 8) & 1) == 0)
+            return i;
+    return POOL_MAX_WORKERS; /* all are closing: a number is only a name */
+}
+
+static void
+mark_number(struct pool__table *t, int number, bool used)
+{
+    if (number >= POOL_MAX_WORKERS)
+        return;
+    uint8_t bit = (uint8_t)(1u << (number % 8));
+    uint8_t *byte = &t->numbers[number / 8];
+    *byte = (uint8_t)(used ? *byte | bit : *byte & ~bit);
+}
+
+static void
+on_backoff(uv_timer_t *timer)
+{
+    pool__table_fill(timer->data);
+}
+
+/* One start failed: wait before the next, longer each time. */
+static void
+start_failed(struct pool__table *t, int error)
+{
+    unsigned shift = (unsigned)(t->failures < 7 ? t->failures : 7);
+    uint64_t delay = (uint64_t)BACKOFF_FIRST_MS << shift;
+
+    t->failures++;
+    t->error = error;
+    if (t->failures >= FAILURES_MAX && t->living == 0 && !t->broken) {
+        t->broken = true;
+        t->wanted = 0;
+        t->events->broken(t);
+        return;
+    }
+    uv_timer_start(&t->backoff, on_backoff,
+        delay < BACKOFF_LAST_MS ? delay : BACKOFF_LAST_MS, 0);
+}
+
+static uint64_t
+new_incarnation(void)
+{
+    static uint64_t last;
+
+    return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+}
+
+static int
+start_one(struct pool__table *t)
+{
+    struct pool__worker_config config = {.incarnation = new_incarnation(),
+        .max_result = t->max_result, .workers = t->workers,
+        .number = free_number(t)};
+    struct pool__proc *proc = pool__malloc(sizeof *proc);
+
+    if (proc == NULL)
+        return POOL_ENOMEM;
+    int rc = pool__proc_start(proc, t->loop, &t->inbox, &t->forkserver,
+        &config, t->grace_ms, &t->proc_events, t);
+    if (rc < 0) {
+        pool__free(proc);
+        return rc;
+    }
+    mark_number(t, config.number, true);
+    pool__list_append(&t->procs, &proc->node);
+    t->living++;
+    return 0;
+}
+
+static int listen_to_forkserver(struct pool__table *t);
+
+/* The forkserver was lost: another one, with the host's memory of today. */
+static int
+ensure_forkserver(struct pool__table *t)
+{
+    if (t->reports != NULL)
+        return 0;
+    int rc = pool__forkserver_start(&t->forkserver, t->run);
+    return rc == 0 ? listen_to_forkserver(t) : rc;
+}
+
+void
+pool__table_fill(struct pool__table *t)
+{
+    if (t->living >= t->wanted || uv_is_active((uv_handle_t *)&t->backoff))
+        return;
+    int rc = ensure_forkserver(t);
+    while (rc == 0 && t->living < t->wanted)
+        rc = start_one(t);
+    if (rc < 0)
+        start_failed(t, rc);
+}
+
+/* ---- what procs tell -------------------------------------------------- */
+
+static void
+on_ready(struct pool__proc *proc)
+{
+    struct pool__table *t = table_of(proc);
+
+    t->ready++;
+    t->failures = 0;
+    t->events->ready(t, proc);
+}
+
+static void
+on_ended(struct pool__proc *proc, bool was_ready)
+{
+    struct pool__table *t = table_of(proc);
+
+    t->living--;
+    t->ready -= was_ready;
+    t->events->ended(t, proc);
+    if (!was_ready && t->living < t->wanted)
+        start_failed(t, t->error != 0 ? t->error : POOL_EBROKEN);
+    pool__table_fill(t);
+}
+
+static void
+on_gone(struct pool__proc *proc)
+{
+    mark_number(table_of(proc), proc->config.number, false);
+    pool__list_remove(&proc->node);
+    pool__channel_fini(&proc->channel);
+    pool__close(&proc->pidfd);
+    pool__free(proc);
+}
+
+static void
+on_hello(void *owner, const struct pool__frame *frame)
+{
+    struct pool__proc *proc = owner;
+
+    if (frame->id == proc->config.incarnation)
+        pool__proc_event(proc, POOL__EV_HELLO, NULL, -1);
+    else
+        pool__channel_violate(
+            &proc->channel, "a hello with a false name");
+}
+
+/* ---- what the forkserver tells ---------------------------------------- */
+
+static struct pool__proc *
+find(struct pool__table *t, uint64_t incarnation)
+{
+    pool__table_each(proc, t)
+    {
+        if (proc->config.incarnation == incarnation)
+            return proc;
+    }
+    return NULL;
+}
+
+static void
+on_report(struct pool__table *t, struct pool__report *report, int pidfd)
+{
+    struct pool__proc *proc = find(t, report->incarnation);
+
+    if (proc == NULL) {
+        pool__close(&pidfd);
+    } else if (report->kind == POOL__REPORT_SPAWNED) {
+        t->error = 0;
+        pool__proc_event(proc, POOL__EV_SPAWNED, report, pidfd);
+    } else if (report->kind == POOL__REPORT_REFUSED) {
+        t->error = report->error;
+        pool__proc_event(proc, POOL__EV_REFUSED, report, -1);
+    } else if (report->kind == POOL__REPORT_EXITED) {
+        pool__proc_event(proc, POOL__EV_STATUS, report, -1);
+    }
+}
+
+static void
+free_handle(uv_handle_t *handle)
+{
+    pool__free(handle);
+}
+
+static void
+stop_listening(struct pool__table *t)
+{
+    if (t->reports != NULL)
+        uv_close((uv_handle_t *)t->reports, free_handle);
+    t->reports = NULL;
+}
+
+static void
+forkserver_lost(struct pool__table *t)
+{
+    stop_listening(t);
+    pool__forkserver_lost(&t->forkserver);
+    t->error = -ECHILD;
+    pool__table_each(proc, t)
+    {
+        if (proc->state == POOL__PROC_SPAWNING)
+            pool__proc_event(proc, POOL__EV_REFUSED, NULL, -1);
+    }
+    pool__table_fill(t);
+}
+
+static void
+on_reports(uv_poll_t *handle, int status, int events)
+{
+    struct pool__table *t = handle->data;
+    struct pool__report report;
+    int pidfd, rc = 1;
+
+    (void)status;
+    (void)events;
+    while (t->reports != NULL &&
+           (rc = pool__forkserver_receive(&t->forkserver, &report, &pidfd)) ==
+               1)
+        on_report(t, &report, pidfd);
+    if (t->reports != NULL && rc != -EAGAIN && rc != -EMFILE)
+        forkserver_lost(t);
+}
+
+static int
+listen_to_forkserver(struct pool__table *t)
+{
+    uv_poll_t *reports = pool__malloc(sizeof *reports);
+    int rc = reports != NULL
+                 ? uv_poll_init(t->loop, reports, t->forkserver.socket)
+                 : POOL_ENOMEM;
+
+    if (rc < 0) {
+        pool__free(reports);
+        return rc;
+    }
+    t->reports = reports;
+    reports->data = t;
+    return uv_poll_start(reports, UV_READABLE, on_reports);
+}
+
+/* ---- life ------------------------------------------------------------- */
+
+int
+pool__table_init(struct pool__table *t, uv_loop_t *loop,
+    struct pool__forkserver *forkserver, pool__worker_fn run,
+    const struct pool__table_events *events)
+{
+    t->loop = loop;
+    t->run = run;
+    t->events = events;
+    t->proc_events = (struct pool__proc_events){
+        events->channel, on_ready, on_ended, on_gone};
+    t->proc_events.channel.hello = on_hello;
+    pool__list_init(&t->procs);
+    t->inbox.size = POOL__INBOX_MIN + (256u << 10);
+    t->inbox.bytes = pool__malloc(t->inbox.size);
+    if (t->inbox.bytes == NULL)
+        return pool__fail(POOL_ENOMEM, "a pool's receive buffer");
+    t->forkserver = *forkserver;
+    pool__list_init(&t->forkserver.node);
+    pool__forkserver_init(forkserver);
+    uv_timer_init(loop, &t->backoff);
+    t->backoff.data = t;
+    return listen_to_forkserver(t);
+}
+
+void
+pool__table_stop(struct pool__table *t, enum pool__proc_event event)
+{
+    t->wanted = 0;
+    uv_timer_stop(&t->backoff);
+    pool__table_each(proc, t)
+    {
+        pool__proc_event(proc, event, NULL, -1);
+    }
+}
+
+void
+pool__table_close(struct pool__table *t)
+{
+    stop_listening(t);
+    uv_close((uv_handle_t *)&t->backoff, NULL);
+}
+
+void
+pool__table_fini(struct pool__table *t)
+{
+    pool__forkserver_stop(&t->forkserver);
+    pool__free(t->inbox.bytes);
+    t->inbox.bytes = NULL;
+}
+
+void
+pool__table_forget(struct pool__table *t)
+{
+    stop_listening(t);
+    pool__forkserver_drop(&t->forkserver);
+    pool__table_each(proc, t)
+    {
+        pool__proc_forget(proc);
+    }
+}

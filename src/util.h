@@ -1,0 +1,47 @@
+/* Small tools without state. */
+#ifndef POOL_SRC_UTIL_H
+#define POOL_SRC_UTIL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#define pool__likely(x) __builtin_expect(!!(x), 1)
+#define pool__unlikely(x) __builtin_expect(!!(x), 0)
+
+#define pool__container(pointer, type, member)                                 \
+    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+
+/* Read and write memory that another process uses too. */
+#define pool__load(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define pool__store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+
+static inline size_t
+pool__min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t
+pool__max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline uint64_t
+pool__round_up(uint64_t n, uint64_t power_of_two)
+{
+    return (n + power_of_two - 1) & ~(power_of_two - 1);
+}
+
+/* Nanoseconds of the monotonic clock: jumps of the wall clock don't matter. */
+static inline uint64_t
+pool__now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,287 @@
+/* A worker: reads frames, claims, runs, answers.
+ *
+ * Invariants: a reply is published in the region before the next task is
+ * claimed. Everything before region->start is in the result pipe. Before the
+ * worker may sleep in read(2), start == end. Reads and writes block; no libuv
+ * and no lock that another process could hold. */
+#include "worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "call.h"
+#include "fdio.h"
+#include "frame.h"
+#include "mem.h"
+#include "region.h"
+#include "spawn.h"
+
+#define INPUT_SIZE (256u << 10) /* bytes read at once */
+#define INPUT_KEPT (4u << 20)   /* a larger block is given back when empty */
+#define FLUSH_AT (64u << 10)    /* bytes of replies */
+
+struct worker {
+    const struct pool__worker_config *config;
+    const struct pool__worker_fds *fds;
+    struct pool__region *region;
+    uint64_t ordinal; /* of the last call frame */
+    uint64_t start, end; /* as in the region; the region's are only written */
+    uint8_t *input;
+    size_t input_size, have, at;
+    pool_fn *functions; /* by the number that calls carry */
+    size_t function_count;
+    struct pool__list models;
+    struct pool_call call;
+};
+
+/* Nobody listens any more, or memory is out: the host sees the status. */
+_Noreturn static void
+give_up(void)
+{
+    pool__stdio_flush();
+    _exit(EXIT_FAILURE);
+}
+
+static void
+flush(struct worker *w)
+{
+    struct iovec part = {w->region->replies, (size_t)(w->end - w->start)};
+
+    if (part.iov_len == 0)
+        return;
+    if (pool__write_all(w->fds->results, &part, 1) < 0)
+        give_up();
+    w->start = w->end;
+    pool__store(&w->region->start, w->start);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the bytes change */
+}
+
+/* Where the next frame begins in the buffer. */
+static uint8_t *
+frame_place(struct worker *w)
+{
+    return w->region->replies + (w->end - w->start);
+}
+
+static void
+publish(struct worker *w, uint64_t extent)
+{
+    w->end += extent;
+    pool__store(&w->region->end, w->end);
+    if (w->end - w->start >= FLUSH_AT)
+        flush(w);
+}
+
+/* A frame too large for the buffer goes straight to the pipe. */
+static void
+send_directly(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    static const uint8_t zeros[8];
+    uint64_t extent = pool__frame_extent(frame->size);
+    uint8_t head[POOL__FRAME_HEADER];
+    struct iovec parts[] = {{head, sizeof head},
+        {(void *)(size_t)payload, frame->size},
+        {(void *)(size_t)zeros,
+            (size_t)(extent - sizeof head - frame->size)}};
+
+    flush(w);
+    pool__frame_put(head, frame);
+    if (pool__write_all(w->fds->results, parts, 3) < 0)
+        give_up();
+    w->start = w->end += extent;
+    pool__store(&w->region->start, w->start);
+    pool__store(&w->region->end, w->end);
+}
+
+static void
+send_frame(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    uint64_t extent = pool__frame_extent(frame->size);
+
+    if (extent > POOL__REPLY_BUFFER - (w->end - w->start)) {
+        send_directly(w, frame, payload);
+        return;
+    }
+    uint8_t *to = frame_place(w);
+    if (frame->size != 0 && payload != to + POOL__FRAME_HEADER)
+        memcpy(to + POOL__FRAME_HEADER, payload, frame->size);
+    memset(to + POOL__FRAME_HEADER + frame->size, 0,
+        (size_t)extent - POOL__FRAME_HEADER - frame->size);
+    pool__frame_put(to, frame);
+    publish(w, extent);
+}
+
+static void
+send_error(struct worker *w, struct pool__frame *frame)
+{
+    uint8_t payload[POOL__ERROR_MAX];
+
+    frame->type = POOL__FRAME_ERROR;
+    frame->size = (uint32_t)pool__error_encode(payload, &w->call.error);
+    send_frame(w, frame, payload);
+}
+
+static void
+run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    struct pool_call *call = &w->call;
+    struct pool__region *region = w->region;
+
+    if (!pool__claim(region, ++w->ordinal))
+        return;
+    uint64_t began = pool__now_ns();
+    pool__store(&region->started_ns, began);
+    pool__store(&region->running, w->ordinal);
+    call->room = frame_place(w) + POOL__FRAME_HEADER;
+    call->room_size = POOL__REPLY_BUFFER - (size_t)(w->end - w->start) -
+                      POOL__FRAME_HEADER;
+    call->rank = w->config->number;
+    call->size = w->config->workers;
+    pool__call_begin(call, payload, frame->size);
+    if (frame->flags >= w->function_count)
+        give_up();
+    int rc = pool__call_run(call, w->functions[frame->flags]);
+    pool__stdio_flush();
+    struct pool__frame reply = {.type = POOL__FRAME_REPLY, .id = frame->id,
+        .size = (uint32_t)call->result_size,
+        .flags = pool__duration_pack(pool__now_ns() - began)};
+    if (pool__likely(rc == 0))
+        send_frame(w, &reply, call->result);
+    else
+        send_error(w, &reply);
+}
+
+/* The host introduces a function: its number is the count so far. */
+static void
+learn_function(struct worker *w, const void *payload, size_t size)
+{
+    pool_fn *list;
+    uint64_t address;
+
+    if (pool_decode(payload, size, "t", &address) < 0)
+        give_up();
+    list = pool__realloc(
+        w->functions, (w->function_count + 1) * sizeof w->functions[0]);
+    if (list == NULL)
+        give_up();
+    w->functions = list;
+    w->functions[w->function_count++] = (pool_fn)(uintptr_t)address;
+}
+
+_Noreturn static void
+retire(struct worker *w)
+{
+    pool__model_release(&w->models, 0);
+    pool__stdio_flush();
+    flush(w);
+    _exit(EXIT_SUCCESS);
+}
+
+static void
+serve_frame(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    switch (frame->type) {
+    case POOL__FRAME_CALL:
+        run_call(w, frame, payload);
+        break;
+    case POOL__FRAME_HELLO:
+        learn_function(w, payload, frame->size);
+        break;
+    case POOL__FRAME_STOP:
+        if (frame->id == 0)
+            retire(w);
+        pool__model_release(&w->models, frame->id);
+        break;
+    default:
+        give_up();
+    }
+}
+
+/* Run what has come as whole frames; what the rest needs in bytes. */
+static size_t
+serve_input(struct worker *w)
+{
+    struct pool__frame frame;
+
+    for (;;) {
+        const uint8_t *bytes = w->input + w->at;
+        size_t n = w->have - w->at;
+        int64_t extent = pool__frame_split(
+            bytes, n, POOL__FRAME_MAX_PAYLOAD, &frame);
+        if (extent < 0)
+            give_up();
+        if (extent == 0)
+            return n < POOL__FRAME_HEADER
+                       ? INPUT_SIZE
+                       : (size_t)pool__frame_extent(frame.size);
+        w->at += (size_t)extent;
+        serve_frame(w, &frame, bytes + POOL__FRAME_HEADER);
+    }
+}
+
+/* Move the rest to the front of a block that holds NEED bytes. */
+static void
+make_room(struct worker *w, size_t need)
+{
+    size_t rest = w->have - w->at;
+    size_t size = pool__max(need, INPUT_SIZE);
+
+    if (size > w->input_size || (w->input_size > INPUT_KEPT && rest == 0)) {
+        uint8_t *block = pool__malloc_large(size);
+        if (block == NULL)
+            give_up();
+        memcpy(block, w->input + w->at, rest);
+        pool__free(w->input);
+        w->input = block;
+        w->input_size = size;
+    } else if (w->at != 0) {
+        memmove(w->input, w->input + w->at, rest);
+    }
+    w->at = 0;
+    w->have = rest;
+}
+
+static void
+say_hello(struct worker *w)
+{
+    uint8_t payload[16];
+    size_t size = 0;
+
+    pool_encode(payload, sizeof payload, &size, "u", POOL__PROTOCOL_VERSION);
+    struct pool__frame hello = {.type = POOL__FRAME_HELLO,
+        .id = w->config->incarnation, .size = (uint32_t)size};
+    send_frame(w, &hello, payload);
+}
+
+void
+pool__worker_main(const struct pool__worker_config *config,
+    const struct pool__worker_fds *fds)
+{
+    static struct worker w; /* a kilobyte of message; the stack is the task's */
+
+    w.config = config;
+    w.fds = fds;
+    w.region = pool__region_map(fds->region);
+    w.input_size = INPUT_SIZE;
+    w.input = pool__malloc_large(INPUT_SIZE);
+    if (w.region == NULL || w.input == NULL)
+        give_up();
+    pool__list_init(&w.models);
+    w.call.models = &w.models;
+    w.call.max_result = config->max_result;
+    say_hello(&w);
+    for (size_t need = INPUT_SIZE;; need = serve_input(&w)) {
+        make_room(&w, need);
+        flush(&w);
+        ssize_t got = pool__read(
+            fds->tasks, w.input + w.have, w.input_size - w.have);
+        if (got <= 0)
+            give_up();
+        w.have += (size_t)got;
+    }
+}
