@@ -63,14 +63,34 @@ pool__close(int *fd)
 }
 
 int
+pool__fd_move(int *fd, int first)
+{
+    if (*fd >= first)
+        return 0;
+    int higher = fcntl(*fd, F_DUPFD_CLOEXEC, first);
+    int error = errno;
+    close(*fd);
+    *fd = higher;
+    return higher >= 0 ? 0 : -error;
+}
+
+int
 pool__fd_above_standard(int fd)
 {
-    if (fd > 2)
-        return fd;
-    int higher = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    int error = errno;
-    close(fd);
-    return higher >= 0 ? higher : -error;
+    int rc = pool__fd_move(&fd, 3);
+
+    return rc == 0 ? fd : rc;
+}
+
+int
+pool__fd_gap(int n)
+{
+    int first = 3;
+
+    for (int fd = first; fd < first + n; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            first = fd + 1;
+    return first;
 }
 
 static int
@@ -162,13 +182,13 @@ close_span(unsigned first, unsigned last)
 }
 
 void
-pool__close_others(int *keep, int count)
+pool__close_others(int first, int *keep, int count)
 {
-    unsigned from = 3;
+    unsigned from = (unsigned)first;
 
     qsort(keep, (size_t)count, sizeof keep[0], compare_ints);
     for (int i = 0; i < count; i++) {
-        if (keep[i] < 3)
+        if (keep[i] < first)
             continue;
         close_span(from, (unsigned)keep[i] - 1);
         from = (unsigned)keep[i] + 1;

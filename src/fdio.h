@@ -29,8 +29,13 @@ int pool__set_nonblocking(int fd);
 /* Close *fd, unless it is -1, and make it -1. */
 void pool__close(int *fd);
 
-/* Close every descriptor above 2 but those in keep, which is sorted here. */
-void pool__close_others(int *keep, int count);
+/* Close every descriptor from FIRST on but those in keep, which is sorted. */
+void pool__close_others(int first, int *keep, int count);
+
+/* The first of N consecutive numbers above 2 that no descriptor has. */
+int pool__fd_gap(int n);
+/* Move *fd to a number from FIRST on. 0 or -errno, and *fd is closed. */
+int pool__fd_move(int *fd, int first);
 
 #define POOL__MAX_PASSED 4
 

@@ -3,7 +3,12 @@
  *
  * Invariant: a worker is in the table from its fork until it is reaped, so a
  * pid found there is pinned and may be signalled. The process is subreaper:
- * orphans of workers are reaped here too. */
+ * orphans of workers are reaped here too.
+ *
+ * Every descriptor of the forkserver has a number that nothing had when it
+ * was forked. For fork(2) runs the atfork handlers of the host's libraries in
+ * each worker, and those close by number what they knew in the host: libuv
+ * does so with a pipe of its own, and makes a new one, which is left to it. */
 #define _GNU_SOURCE
 #include "forkserver.h"
 
@@ -21,14 +26,17 @@
 #include "mem.h"
 #include "spawn.h"
 
+#define NUMBERS 32 /* more than it ever has open */
+
 struct child {
     pid_t pid;
     uint64_t incarnation;
 };
 
 struct forkserver {
-    const struct pool__forkserver_ends *ends;
+    struct pool__forkserver_ends ends;
     pool__worker_fn run;
+    int first;   /* of the numbers for descriptors */
     int signals; /* a signalfd of SIGCHLD */
     struct child *children;
     size_t count, capacity;
@@ -37,7 +45,7 @@ struct forkserver {
 static void
 report(struct forkserver *fs, const struct pool__report *what, int pidfd)
 {
-    (void)pool__send_packet(fs->ends->socket, what, sizeof *what, &pidfd,
+    (void)pool__send_packet(fs->ends.socket, what, sizeof *what, &pidfd,
         pidfd >= 0 ? 1 : 0); /* a host that is gone needs no report */
 }
 
@@ -67,11 +75,11 @@ become_worker(struct forkserver *fs, const struct pool__worker_config *config,
 
     setpgid(0, 0);
     pool__signals_reset(ignored);
-    kept.lifeline = pool__lifeline_arm(fs->ends->lifeline);
-    if (kept.lifeline < 0)
+    kept.lifeline = pool__lifeline_arm(fs->ends.lifeline);
+    if (kept.lifeline < 0 || pool__fd_move(&kept.lifeline, fs->first) < 0)
         _exit(EXIT_FAILURE);
     int keep[] = {kept.tasks, kept.results, kept.region, kept.lifeline};
-    pool__close_others(keep, 4);
+    pool__close_others(fs->first, keep, 4);
     sigemptyset(&none);
     pool__signals_restore(&none);
     pool__exit_hook_install();
@@ -90,9 +98,11 @@ refuse(struct forkserver *fs, uint64_t incarnation, int error)
 
 static void
 spawn(struct forkserver *fs, const struct pool__worker_config *config,
-    const int *fds, int nfds)
+    int *fds, int nfds)
 {
     int rc = nfds == 3 ? make_room(fs) : -EBADF;
+    for (int i = 0; i < nfds && rc == 0; i++)
+        rc = pool__fd_move(&fds[i], fs->first);
     pid_t pid = rc == 0 ? fork() : -1;
 
     if (pid == 0)
@@ -103,7 +113,7 @@ spawn(struct forkserver *fs, const struct pool__worker_config *config,
     }
     setpgid(pid, pid);
     fs->children[fs->count++] = (struct child){pid, config->incarnation};
-    int pidfd = pool__pidfd_open(pid);
+    int pidfd = pool__pidfd_open(pid); /* closed before the next fork */
     if (pidfd < 0) {
         kill(-pid, SIGKILL); /* can't be watched; its end is reported */
         refuse(fs, config->incarnation, pidfd);
@@ -173,7 +183,7 @@ serve_request(struct forkserver *fs)
     struct pool__request request;
     int fds[POOL__MAX_PASSED], nfds;
     ssize_t got = pool__receive_packet(
-        fs->ends->socket, &request, sizeof request, fds, &nfds);
+        fs->ends.socket, &request, sizeof request, fds, &nfds);
 
     if (got == -EMFILE || got == -ENOMEM || got == -EAGAIN)
         return;
@@ -191,6 +201,23 @@ serve_request(struct forkserver *fs)
         pool__close(&fds[--nfds]);
 }
 
+/* Move what is kept to numbers of its own; close all else. */
+static int
+settle_descriptors(struct forkserver *fs)
+{
+    int *kept[] = {&fs->ends.socket, &fs->ends.host, &fs->ends.lifeline,
+        &fs->signals};
+    int keep[4], rc = 0;
+
+    for (int i = 0; i < 4; i++) {
+        int moved = pool__fd_move(kept[i], fs->first);
+        rc = rc == 0 ? moved : rc;
+        keep[i] = *kept[i];
+    }
+    pool__close_others(3, keep, 4);
+    return rc;
+}
+
 /* The one-time steps of a fresh forkserver. 0 or -errno. */
 static int
 settle_in(struct forkserver *fs)
@@ -206,13 +233,10 @@ settle_in(struct forkserver *fs)
     sigemptyset(&chld);
     sigaddset(&chld, SIGCHLD);
     fs->signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fs->signals < 0)
-        return -errno;
+    if (rc == 0 && fs->signals < 0)
+        rc = -errno;
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-    int keep[] = {
-        fs->ends->socket, fs->ends->host, fs->ends->lifeline, fs->signals};
-    pool__close_others(keep, 4);
-    return rc;
+    return rc == 0 ? settle_descriptors(fs) : rc;
 }
 
 static void
@@ -220,7 +244,7 @@ report_up(struct forkserver *fs, int error)
 {
     int self = pool__pidfd_open(getpid());
     struct pool__report up = {.kind = POOL__REPORT_UP, .pid = getpid(),
-        .error = self < 0 ? self : error};
+        .error = error < 0 ? error : self < 0 ? self : 0};
 
     report(fs, &up, self);
     pool__close(&self);
@@ -232,11 +256,14 @@ void
 pool__forkserver_main(
     const struct pool__forkserver_ends *ends, pool__worker_fn run)
 {
-    struct forkserver fs = {.ends = ends, .run = run, .signals = -1};
+    struct forkserver fs = {.ends = *ends,
+        .run = run,
+        .signals = -1,
+        .first = pool__fd_gap(NUMBERS)};
 
     report_up(&fs, settle_in(&fs));
-    struct pollfd set[] = {{.fd = ends->socket, .events = POLLIN},
-        {.fd = ends->host, .events = POLLIN},
+    struct pollfd set[] = {{.fd = fs.ends.socket, .events = POLLIN},
+        {.fd = fs.ends.host, .events = POLLIN},
         {.fd = fs.signals, .events = POLLIN}};
     for (;;) {
         struct signalfd_siginfo info;

@@ -47,6 +47,32 @@ on_timeout(uv_timer_t *timer)
     pool->timed_out = true;
 }
 
+/* Timers run before the loop sleeps and may have brought what is waited for:
+ * then it must not sleep. */
+static void
+before_sleep(uv_prepare_t *handle)
+{
+    struct pool *pool = handle->data;
+
+    if (pool->timed_out || pool->wait_done(pool->wait_data))
+        uv_stop(&pool->loop);
+}
+
+void
+pool__drive_init(struct pool *pool)
+{
+    uv_timer_init(&pool->loop, &pool->wait_timer);
+    uv_prepare_init(&pool->loop, &pool->wait_prepare);
+    pool->wait_timer.data = pool->wait_prepare.data = pool;
+}
+
+void
+pool__drive_close(struct pool *pool)
+{
+    uv_close((uv_handle_t *)&pool->wait_timer, NULL);
+    uv_close((uv_handle_t *)&pool->wait_prepare, NULL);
+}
+
 /* A pool that is shut down lets its workers go when nothing is left to do. */
 static void
 retire_if_finished(struct pool *pool)
@@ -84,20 +110,36 @@ pool__drive_once(struct pool *pool)
     destroy_if_asked(pool);
 }
 
+static void
+begin_wait(
+    struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
+{
+    pool->timed_out = false;
+    pool->wait_done = done;
+    pool->wait_data = data;
+    uv_prepare_start(&pool->wait_prepare, before_sleep);
+    if (timeout_ms <= 0)
+        return;
+    uv_update_time(&pool->loop);
+    uv_timer_start(&pool->wait_timer, on_timeout, (uint64_t)timeout_ms, 0);
+}
+
+static void
+end_wait(struct pool *pool)
+{
+    uv_timer_stop(&pool->wait_timer);
+    uv_prepare_stop(&pool->wait_prepare);
+}
+
 static int
 drive_until(
     struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
 {
-    pool->timed_out = false;
-    if (timeout_ms > 0) {
-        uv_update_time(&pool->loop);
-        uv_timer_start(
-            &pool->wait_timer, on_timeout, (uint64_t)timeout_ms, 0);
-    }
+    begin_wait(pool, done, data, timeout_ms);
     do
         turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     while (!done(data) && !pool->timed_out && timeout_ms != 0);
-    uv_timer_stop(&pool->wait_timer);
+    end_wait(pool);
     if (done(data))
         return 0;
     pool__drive_once(pool); /* what came in the same instant wins */
@@ -121,23 +163,39 @@ pool__drive(struct pool *pool, bool (*done)(void *), void *data,
     return rc;
 }
 
+struct poll {
+    struct pool__core *core;
+    size_t unsettled; /* when it began */
+};
+
 static bool
-once(void *turns)
+has_moved(void *data)
 {
-    return (*(int *)turns)++ > 0;
+    const struct poll *poll = data;
+
+    return poll->core->unsettled != poll->unsettled;
 }
 
 int
 pool_poll(pool_t *pool, int timeout_ms)
 {
-    int turns = 0, rc = pool__check(pool, "pool_poll");
+    int rc = pool__check(pool, "pool_poll");
 
     if (rc == 0)
         rc = pool__check_timeout(timeout_ms, "pool_poll");
     if (rc < 0)
         return rc;
-    if (timeout_ms < 0 && pool->core->unsettled == 0)
+    if (pool->driving)
+        return pool__fail(POOL_EDEADLK,
+            "pool_poll: inside a task or callback of the pool");
+    if (pool->serial)
+        return 0;
+    struct poll poll = {pool->core, pool->core->unsettled};
+    if (timeout_ms < 0 && poll.unsettled == 0)
         timeout_ms = 0;
-    rc = pool__drive(pool, once, &turns, timeout_ms, "pool_poll");
-    return rc == POOL_ETIMEDOUT ? 0 : rc;
+    begin_wait(pool, has_moved, &poll, timeout_ms);
+    turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    end_wait(pool);
+    pool__drive_once(pool);
+    return 0;
 }

@@ -158,7 +158,7 @@ close_loop(struct pool *pool)
 {
     pool__table_close(&pool->table);
     pool__sched_close(&pool->sched);
-    uv_close((uv_handle_t *)&pool->wait_timer, NULL);
+    pool__drive_close(pool);
     while (uv_run(&pool->loop, UV_RUN_DEFAULT) != 0)
         ;
     uv_loop_close(&pool->loop);
@@ -179,8 +179,7 @@ open_loop(struct pool *pool)
         pool__forkserver_stop(&server);
         return pool__fail(rc, "pool_create: event loop: %s", uv_strerror(rc));
     }
-    uv_timer_init(&pool->loop, &pool->wait_timer);
-    pool->wait_timer.data = pool;
+    pool__drive_init(pool);
     rc = pool__table_init(&pool->table, &pool->loop, &server,
         pool__worker_main, &table_events);
     pool__sched_init(&pool->sched, pool->core, &pool->table);

@@ -11,7 +11,10 @@ struct pool {
     struct pool__sched sched;
     uv_loop_t loop;
     uv_timer_t wait_timer;
-    bool timed_out;  /* it fired */
+    uv_prepare_t wait_prepare;
+    bool (*wait_done)(void *); /* what is waited for */
+    void *wait_data;
+    bool timed_out;  /* wait_timer fired */
     bool driving;    /* inside the loop, or a serial task */
     bool shut;       /* no more submits */
     bool broken;     /* no workers to be had */
@@ -37,6 +40,9 @@ int pool__check_timeout(int timeout_ms, const char *who);
  * or POOL_EDEADLK from inside the loop. */
 int pool__drive(struct pool *pool, bool (*done)(void *), void *data,
     int timeout_ms, const char *who);
+/* Its handles in the loop. */
+void pool__drive_init(struct pool *pool);
+void pool__drive_close(struct pool *pool);
 /* Do once what can be done without waiting. */
 void pool__drive_once(struct pool *pool);
 
