@@ -52,9 +52,8 @@ pool__call_run(struct pool_call *call, pool_fn fn)
     return pool__likely(rc == 0) ? 0 : task_failed(call, rc);
 }
 
-/* Remember that a library call of this task failed, and what it said. */
-static int
-library_failed(struct pool_call *call, int rc)
+int
+pool__call_library_failed(struct pool_call *call, int rc)
 {
     call->failed_code = rc;
     snprintf(call->error.message, sizeof call->error.message, "%s",
@@ -76,7 +75,7 @@ pool_call_args(pool_call_t *call, const char *format, ...)
     va_end(args);
     if (rc == 0)
         rc = pool_dec_finish(&dec);
-    return pool__likely(rc == 0) ? 0 : library_failed(call, rc);
+    return pool__likely(rc == 0) ? 0 : pool__call_library_failed(call, rc);
 }
 
 int
@@ -129,7 +128,8 @@ encode_result(struct pool_call *call, const char *format, va_list args)
     int rc = pool_vencode(&enc, format != NULL ? format : "", args);
     if (rc == 0 || rc == POOL_ENOSPC)
         rc = pool_enc_finish(&enc, &size);
-    if (rc == POOL_ENOSPC || (rc == 0 && size > call->max_result)) {
+    if (rc == POOL_ENOSPC ||
+        (rc == 0 && (size > call->room_size || size > call->max_result))) {
         rc = reserve(call, "pool_call_return", size, &to);
         if (rc == 0) {
             pool_enc_init(&enc, to, size);
@@ -154,7 +154,7 @@ pool_call_return(pool_call_t *call, const char *format, ...)
     va_start(args, format);
     int rc = encode_result(call, format, args);
     va_end(args);
-    return pool__likely(rc == 0) ? 0 : library_failed(call, rc);
+    return pool__likely(rc == 0) ? 0 : pool__call_library_failed(call, rc);
 }
 
 int
@@ -167,7 +167,7 @@ pool_call_reserve(pool_call_t *call, size_t size, void **buf)
             call == NULL ? "call" : "buf");
     int rc = reserve(call, "pool_call_reserve", size, &to);
     if (rc < 0)
-        return library_failed(call, rc);
+        return pool__call_library_failed(call, rc);
     call->result = to;
     call->result_size = size;
     *buf = to;
@@ -184,7 +184,7 @@ pool_call_return_bytes(pool_call_t *call, const void *data, size_t size)
             call == NULL ? "call" : "data");
     int rc = reserve(call, "pool_call_return_bytes", size, &to);
     if (rc < 0)
-        return library_failed(call, rc);
+        return pool__call_library_failed(call, rc);
     if (size != 0)
         memmove(to, data, size);
     call->result = to;

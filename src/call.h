@@ -30,6 +30,10 @@ void pool__call_begin(
 /* Run fn; 0 if it succeeded, else call->error says how it failed. */
 int pool__call_run(struct pool_call *call, pool_fn fn);
 
+/* A library call of this task failed: if the task returns RC, that is its
+ * code. Keeps pool_errmsg() as the message and returns RC. */
+int pool__call_library_failed(struct pool_call *call, int rc);
+
 void pool__call_fini(struct pool_call *call);
 
 /* The models of one process, by the scatter they belong to. */

@@ -171,14 +171,14 @@ pool_dec_next(pool_dec_t *dec, pool_item_t *item)
 {
     const unsigned char *at = dec->at;
     struct pool__head head = {POOL__SIMPLE, 0, 0};
-    const char *why = "a break out of place";
+    const char *why;
 
     item->type = POOL_ITEM_END;
     item->data = NULL;
     if (dec->error != 0 || at == dec->end)
         return dec->error;
     const unsigned char *p = pool__read_head(at, dec->end, &head, &why);
-    if (p == NULL || (*at == POOL__BREAK && at >= dec->checked))
+    if (p == NULL)
         return pool__dec_fail(dec, POOL_EFORMAT, at, why);
     bool deep = head.info == POOL__INFO_INDEFINITE ||
                 (head.major >= POOL__ARRAY && head.major <= POOL__TAG);

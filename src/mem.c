@@ -17,6 +17,7 @@
 #define HUGE_SIZE (2u << 20)
 
 long pool__mem_fail_after = -1;
+long pool__mem_live;
 
 static bool
 injected_failure(void)
@@ -29,28 +30,54 @@ injected_failure(void)
     return false;
 }
 
+static void
+count(long change)
+{
+    __atomic_add_fetch(&pool__mem_live, change, __ATOMIC_RELAXED);
+}
+
+static void *
+counted(void *block)
+{
+    if (block != NULL)
+        count(1);
+    return block;
+}
+
 void *
 pool__malloc(size_t size)
 {
-    return injected_failure() ? NULL : malloc(size != 0 ? size : 1);
+    return injected_failure() ? NULL : counted(malloc(size != 0 ? size : 1));
 }
 
 void *
 pool__zalloc(size_t size)
 {
-    return injected_failure() ? NULL : calloc(1, size != 0 ? size : 1);
+    return injected_failure() ? NULL
+                              : counted(calloc(1, size != 0 ? size : 1));
 }
 
 void *
 pool__realloc(void *old, size_t size)
 {
+    if (old == NULL)
+        return pool__malloc(size);
     return injected_failure() ? NULL : realloc(old, size != 0 ? size : 1);
 }
 
 void
 pool__free(void *block)
 {
+    if (block != NULL)
+        count(-1);
     free(block);
+}
+
+static void *
+aligned(size_t alignment, size_t size)
+{
+    return injected_failure() ? NULL
+                              : counted(aligned_alloc(alignment, size));
 }
 
 void *
@@ -59,7 +86,7 @@ pool__malloc_large(size_t size)
     if (size < HUGE_SIZE || size > SIZE_MAX - HUGE_SIZE)
         return pool__malloc(size);
     size = (size + HUGE_SIZE - 1) / HUGE_SIZE * HUGE_SIZE;
-    void *block = injected_failure() ? NULL : aligned_alloc(HUGE_SIZE, size);
+    void *block = aligned(HUGE_SIZE, size);
     if (block != NULL)
         (void)madvise(block, size, MADV_HUGEPAGE); /* a wish, not a need */
     return block;
@@ -87,9 +114,7 @@ pool__cells_refill(struct pool__cells *cells)
 {
     if (cells->fresh == NULL ||
         (size_t)(cells->fresh_end - cells->fresh) < cells->cell_size) {
-        if (injected_failure())
-            return NULL;
-        char *slab = aligned_alloc(SLAB_HEAD, SLAB_SIZE);
+        char *slab = aligned(SLAB_HEAD, SLAB_SIZE);
         if (slab == NULL)
             return NULL;
         *(void **)(void *)slab = cells->slabs;

@@ -12,6 +12,8 @@ void *pool__zalloc(size_t size);
 void *pool__realloc(void *old, size_t size);
 void pool__free(void *block);
 extern long pool__mem_fail_after;
+/* Blocks that are allocated and not freed: what a test compares. */
+extern long pool__mem_live;
 
 /* Large receive buffers: like pool__malloc, but aligned to 2 MiB and offered
  * huge pages where they are that large. Freed by pool__free. */

@@ -160,7 +160,8 @@ build(pool_call_t *call, const struct pool__chunk *c, void **model)
     uint8_t *copy = pool__malloc(c->build_arguments_size);
 
     if (copy == NULL)
-        return pool__fail(POOL_ENOMEM, "the arguments of build");
+        return pool__call_library_failed(
+            call, pool__fail(POOL_ENOMEM, "the arguments of build"));
     if (c->build_arguments_size != 0)
         memcpy(copy, c->build_arguments, c->build_arguments_size);
     call->arguments = copy;
@@ -187,9 +188,11 @@ get_model(pool_call_t *call, const struct pool__chunk *c, void **model)
     if (rc != 0)
         return rc;
     rc = pool__model_add(call->models, c->scatter, *model, c->release);
-    if (rc < 0 && c->release != NULL)
+    if (rc == 0)
+        return 0;
+    if (c->release != NULL)
         c->release(*model);
-    return rc;
+    return pool__call_library_failed(call, rc);
 }
 
 int
@@ -200,6 +203,8 @@ pool__scatter_run(pool_call_t *call)
     void *model = NULL;
 
     int rc = chunk_decode(call, &chunk, &unpacked);
+    if (rc < 0)
+        pool__call_library_failed(call, rc);
     call->rank = chunk.rank;
     call->size = chunk.ranks;
     if (rc == 0)

@@ -1,0 +1,173 @@
+/* What the tests of the pool share. */
+#define _GNU_SOURCE
+#include "support.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mem.h"
+
+static int descriptors_before;
+static long blocks_before;
+
+bool
+test_full(void)
+{
+    const char *full = getenv("FORKPOOL_TEST_FULL");
+
+    return full != NULL && strcmp(full, "1") == 0;
+}
+
+static int
+count_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int n = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir) != NULL)
+        n++;
+    closedir(dir);
+    return n;
+}
+
+void
+test_begin(void)
+{
+    pool_t *pool = test_pool(1); /* libuv keeps a pipe of its first loop */
+
+    pool_destroy(pool);
+    descriptors_before = count_descriptors();
+    blocks_before = pool__mem_live;
+}
+
+void
+test_end(void)
+{
+    pid_t child = waitpid(-1, NULL, WNOHANG);
+
+    ck_assert_msg(child == -1 && errno == ECHILD, "a child is left");
+    ck_assert_int_eq(count_descriptors(), descriptors_before);
+    ck_assert_int_eq((int)pool__mem_live, (int)blocks_before);
+}
+
+pool_t *
+test_pool(int workers)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_t *pool = NULL;
+
+    options.workers = options.min_workers = workers;
+    int rc = pool_create(&pool, &options);
+    ck_assert_msg(rc == 0, "%s", pool_errmsg());
+    return pool;
+}
+
+static void
+pause_ms(int ms)
+{
+    (void)poll(NULL, 0, ms);
+}
+
+void
+test_await_gone(pid_t pid)
+{
+    for (int i = 0; i < PATIENCE_MS / 5; i++) {
+        if (kill(pid, 0) < 0 && errno == ESRCH)
+            return;
+        pause_ms(5);
+    }
+    ck_abort_msg("process %d is still there", (int)pid);
+}
+
+void *
+test_shared(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    ck_assert(memory != MAP_FAILED);
+    return memory;
+}
+
+bool
+test_await(const int *word, int value)
+{
+    for (int i = 0; i < PATIENCE_MS; i++) {
+        if (__atomic_load_n(word, __ATOMIC_ACQUIRE) >= value)
+            return true;
+        pause_ms(1);
+    }
+    return false;
+}
+
+int
+test_main(const char *name, const struct test *tests, int argc, char **argv)
+{
+    Suite *suite = suite_create(name);
+    const char *only = argc > 1 ? argv[1] : NULL;
+
+    for (; tests->name != NULL; tests++) {
+        if (only != NULL && strcmp(only, tests->name) != 0)
+            continue;
+        TCase *tcase = tcase_create(tests->name);
+        TTest *test = calloc(1, sizeof *test);
+        *test = (TTest){tests->name, tests->run, __FILE__, 0};
+        tcase_set_timeout(tcase, 4 * PATIENCE_MS / 1000.0);
+        tcase_add_test(tcase, test);
+        suite_add_tcase(suite, tcase);
+    }
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int
+task_double(pool_call_t *call)
+{
+    double x;
+    int rc = pool_call_args(call, "d", &x);
+
+    return rc < 0 ? rc : pool_call_return(call, "d", 2 * x);
+}
+
+int
+task_echo(pool_call_t *call)
+{
+    const void *data;
+    size_t size;
+    int rc = pool_call_bytes(call, &data, &size);
+
+    return rc < 0 ? rc : pool_call_return_bytes(call, data, size);
+}
+
+int
+task_pid(pool_call_t *call)
+{
+    return pool_call_return(call, "i", (int)getpid());
+}
+
+int
+task_kill_self(pool_call_t *call)
+{
+    (void)call;
+    raise(SIGKILL);
+    return 0;
+}
+
+int
+task_hang(pool_call_t *call)
+{
+    (void)call;
+    for (;;)
+        pause();
+}

@@ -1,0 +1,48 @@
+/* What the tests of the pool share. */
+#ifndef FORKPOOL_TESTS_SUPPORT_H
+#define FORKPOOL_TESTS_SUPPORT_H
+
+#include <check.h>
+#include <stdbool.h>
+
+#include "forkpool.h"
+
+#define PATIENCE_MS 60000 /* a loaded machine does not fail a test */
+
+/* Whether the full suites were asked for (FORKPOOL_TEST_FULL=1). */
+bool test_full(void);
+
+/* Note what this process has; at the end, assert that it has no more: no
+ * child, no descriptor, no block of the library. */
+void test_begin(void);
+void test_end(void);
+
+/* A pool with so many workers, all ready. */
+pool_t *test_pool(int workers);
+
+/* Wait until a process is gone (not even a zombie of its parent). */
+void test_await_gone(pid_t pid);
+
+/* Memory that this process and its workers share, zeroed; lives for ever. */
+void *test_shared(size_t size);
+
+/* Wait until *word is at least value; false after PATIENCE_MS. For workers
+ * too: asserts nothing. */
+bool test_await(const int *word, int value);
+
+/* One program: a case for each function, run by main. */
+struct test {
+    const char *name;
+    void (*run)(int);
+};
+int test_main(const char *suite, const struct test *tests, int argc,
+    char **argv);
+
+/* Tasks that many tests use. */
+int task_double(pool_call_t *call);  /* "d" x -> "d" 2x */
+int task_echo(pool_call_t *call);    /* bytes -> the same bytes */
+int task_pid(pool_call_t *call);     /* -> "i" the worker's pid */
+int task_kill_self(pool_call_t *call); /* SIGKILL */
+int task_hang(pool_call_t *call);    /* for ever */
+
+#endif
