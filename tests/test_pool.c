@@ -98,10 +98,9 @@ all_of_two_hundred_work(int unused)
 {
     enum { N = 200 };
     pool_future_t *futures[N];
-    int *barrier = test_shared(sizeof *barrier), distinct = 0, pids[N];
+    int distinct = 0, pids[N];
     pool_t *pool;
 
-    (void)barrier;
     (void)unused;
     test_begin();
     pool = test_pool(N);
