@@ -99,8 +99,8 @@ bench_noop(const char *name, size_t tasks, size_t window)
         mine[i] = library_noop(tasks, window);
         ratio[i] = mine[i] / limit[i];
     }
-    add(name, bench_quantile(mine, REPEATS, 0.5), "tasks/s",
-        "bare frame loop", bench_quantile(limit, REPEATS, 0.5));
+    add(name, bench_quantile(mine, REPEATS, 0.5), "tasks/s", "bare frame loop",
+        bench_quantile(limit, REPEATS, 0.5));
     rows[row_count - 1].ratio = bench_quantile(ratio, REPEATS, 0.5);
 }
 
@@ -213,8 +213,8 @@ bench_spawn(void)
 static void
 print_table(void)
 {
-    printf("%-36s %14s  %-8s %-16s %14s %8s\n", "name", "value", "unit",
-        "peer", "peer's value", "ratio");
+    printf("%-36s %14s  %-8s %-16s %14s %8s\n", "name", "value", "unit", "peer",
+        "peer's value", "ratio");
     for (size_t i = 0; i < row_count; i++)
         printf("%-36s %14.5g  %-8s %-16s %14.5g %8.3f\n", rows[i].name,
             rows[i].value, rows[i].unit, rows[i].peer, rows[i].peer_value,
@@ -232,8 +232,8 @@ write_json(const char *path)
         fprintf(file,
             "%s{\"name\": \"%s\", \"value\": %.6g, \"unit\": \"%s\", "
             "\"peer\": \"%s\", \"peer_value\": %.6g, \"ratio\": %.4g}",
-            i == 0 ? "[\n " : ",\n ", rows[i].name, rows[i].value,
-            rows[i].unit, rows[i].peer, rows[i].peer_value, rows[i].ratio);
+            i == 0 ? "[\n " : ",\n ", rows[i].name, rows[i].value, rows[i].unit,
+            rows[i].peer, rows[i].peer_value, rows[i].ratio);
     fprintf(file, "\n]\n");
     return fclose(file);
 }

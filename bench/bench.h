@@ -34,7 +34,7 @@ bench_quantile(double *samples, size_t n, double p)
 
 /* The limits, written as a sceptic would: ceiling.c. Each forks its own
  * workers and reaps them. */
-double ceiling_noop(size_t tasks, size_t window); /* tasks per second */
+double ceiling_noop(size_t tasks, size_t window);  /* tasks per second */
 void ceiling_roundtrip(double *samples, size_t n); /* seconds each */
 double ceiling_large(size_t size, int times);      /* bytes per second */
 double ceiling_memcpy(size_t size);                /* bytes per second */

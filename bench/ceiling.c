@@ -131,8 +131,7 @@ fill(struct peer *peer, struct slots *slots, size_t tasks, size_t share)
     if (peer->out_head == peer->out_tail)
         peer->out_head = peer->out_tail = 0;
     while (slots->sent < tasks && slots->free_count != 0 &&
-           peer->in_flight < share &&
-           peer->out_tail + sizeof frame <= BATCH) {
+           peer->in_flight < share && peer->out_tail + sizeof frame <= BATCH) {
         uint32_t slot = slots->free[--slots->free_count];
         slots->id[slot] = slots->sent++;
         frame.id = slots->id[slot] << 20 | slot;
@@ -197,7 +196,8 @@ ceiling_noop(size_t tasks, size_t window)
 {
     static struct peer peers[WORKERS];
     struct slots slots = {.id = calloc(window, sizeof(uint64_t)),
-        .free = calloc(window, sizeof(uint32_t)), .free_count = window};
+        .free = calloc(window, sizeof(uint32_t)),
+        .free_count = window};
 
     if (slots.id == NULL || slots.free == NULL)
         die("calloc");

@@ -79,21 +79,24 @@ enum pool_backend {
 };
 
 typedef struct pool_options {
-    size_t size;           /* sizeof(pool_options_t) */
-    int workers;           /* 0: the CPUs this process may use (affinity and
-                              cgroup quota); at most POOL_MAX_WORKERS */
-    int min_workers;       /* ready before pool_create returns; 0: 1 */
-    int backend;           /* enum pool_backend */
-    int kill_grace_ms;     /* from SIGTERM to SIGKILL; 0: 3,000;
-                              POOL_NONE: SIGKILL at once */
-    int64_t max_pending;   /* unsettled tasks; beyond it a submit gives
-                              POOL_EAGAIN; 0 or POOL_NONE: no limit */
-    int64_t max_argument;  /* bytes of one task's arguments; 0: 256 MiB;
-                              POOL_NONE: what a frame holds, 4 GiB - 16 */
-    int64_t max_result;    /* bytes of one task's result; likewise */
+    size_t size;          /* sizeof(pool_options_t) */
+    int workers;          /* 0: the CPUs this process may use (affinity and
+                             cgroup quota); at most POOL_MAX_WORKERS */
+    int min_workers;      /* ready before pool_create returns; 0: 1 */
+    int backend;          /* enum pool_backend */
+    int kill_grace_ms;    /* from SIGTERM to SIGKILL; 0: 3,000;
+                             POOL_NONE: SIGKILL at once */
+    int64_t max_pending;  /* unsettled tasks; beyond it a submit gives
+                             POOL_EAGAIN; 0 or POOL_NONE: no limit */
+    int64_t max_argument; /* bytes of one task's arguments; 0: 256 MiB;
+                             POOL_NONE: what a frame holds, 4 GiB - 16 */
+    int64_t max_result;   /* bytes of one task's result; likewise */
 } pool_options_t;
 
-#define POOL_OPTIONS_INIT {sizeof(pool_options_t), 0, 0, 0, 0, 0, 0, 0}
+#define POOL_OPTIONS_INIT                                                      \
+    {                                                                          \
+        sizeof(pool_options_t), 0, 0, 0, 0, 0, 0, 0                            \
+    }
 
 /* Make a pool and its workers.
  * pool:    out; the new pool.
@@ -156,11 +159,14 @@ POOL_API int pool_poll(pool_t *pool, int timeout_ms);
 /* ---- submit ----------------------------------------------------------- */
 
 typedef struct pool_task_options {
-    size_t size;    /* sizeof(pool_task_options_t) */
-    uint64_t tag;   /* the caller's own; pool_future_tag gives it back */
+    size_t size;  /* sizeof(pool_task_options_t) */
+    uint64_t tag; /* the caller's own; pool_future_tag gives it back */
 } pool_task_options_t;
 
-#define POOL_TASK_OPTIONS_INIT {sizeof(pool_task_options_t), 0}
+#define POOL_TASK_OPTIONS_INIT                                                 \
+    {                                                                          \
+        sizeof(pool_task_options_t), 0                                         \
+    }
 
 /* Run fn(call) in a worker.
  * future: out; the task's future. NULL: nobody will ask (detached).
@@ -200,7 +206,7 @@ typedef struct pool_failure {
                             the status is unknown */
     int signal;          /* it was killed by a signal: which; else 0 */
     bool core_dumped;
-    int attempts;        /* how often it was started */
+    int attempts; /* how often it was started */
 } pool_failure_t;
 
 /* Wait for the task and read its value.
@@ -227,8 +233,7 @@ POOL_API int pool_future_error(pool_future_t *future, int timeout_ms);
 
 /* The record of a failure; NULL while the task has not failed.
  * Ownership: the future's. Thread: the owner. Blocks: no. */
-POOL_API const pool_failure_t *pool_future_failure(
-    const pool_future_t *future);
+POOL_API const pool_failure_t *pool_future_failure(const pool_future_t *future);
 
 /* What state a task is in. done: it has a value, failed, or was cancelled.
  * running: a worker has claimed it and no reply is in. Each looks once at
@@ -303,8 +308,8 @@ POOL_API int pool_call_reserve(pool_call_t *call, size_t size, void **buf);
 
 /* Say why the task fails: `return pool_call_fail(call, 3, "row %d", i);`
  * Returns code, or -1 where it is 0. The text is kept up to 1,023 bytes. */
-POOL_API int pool_call_fail(pool_call_t *call, int code, const char *text,
-    ...) POOL_PRINTF(3, 4);
+POOL_API int pool_call_fail(pool_call_t *call, int code, const char *text, ...)
+    POOL_PRINTF(3, 4);
 
 /* In a scatter, the rank of this chunk and the number of ranks; otherwise the
  * number of the worker and the number of workers. */
@@ -362,8 +367,10 @@ typedef struct pool_job {
 } pool_job_t;
 
 #define POOL_JOB_INIT                                                          \
-    {sizeof(pool_job_t), NULL, NULL, 0, NULL, NULL, 0, 0, NULL, NULL, NULL, 0, \
-        POOL_STATIC}
+    {                                                                          \
+        sizeof(pool_job_t), NULL, NULL, 0, NULL, NULL, 0, 0, NULL, NULL, NULL, \
+            0, POOL_STATIC                                                     \
+    }
 
 /* Deal the rows of a job to min(workers, rows) ranks and start them. Static:
  * of N rows over k ranks the first N mod k get one row more (numpy's
@@ -420,12 +427,11 @@ POOL_API size_t pool_results_failed(const pool_results_t *results);
  *   else: the message names the rank, what was expected and what came; the
  *   other ranks are written, its rows are NaN). Thread: the owner. Blocks:
  *   no. */
-POOL_API int pool_results_matrix(const pool_results_t *results,
-    size_t columns, double *matrix, bool *success);
+POOL_API int pool_results_matrix(const pool_results_t *results, size_t columns,
+    double *matrix, bool *success);
 
 /* The future of a rank; borrowed, do not free. NULL where there is none. */
-POOL_API pool_future_t *pool_scatter_future(
-    pool_scatter_t *scatter, int rank);
+POOL_API pool_future_t *pool_scatter_future(pool_scatter_t *scatter, int rank);
 
 /* End a scatter: cancel what is pending, free all. Ranks that run go on,
  * detached. scatter: may be NULL. Thread: the owner. Blocks: no. */

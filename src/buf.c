@@ -20,8 +20,8 @@ pool__buf_reserve(struct pool__buf *buf, size_t n)
     if (n > SIZE_MAX / 2 - used)
         return pool__fail(POOL_ENOMEM, "buffer of %zu bytes", n);
     if (used + n > buf->capacity) {
-        size_t wanted = pool__max(SMALLEST, pool__max(2 * buf->capacity,
-                                                used + n));
+        size_t wanted =
+            pool__max(SMALLEST, pool__max(2 * buf->capacity, used + n));
         uint8_t *bytes = pool__realloc(buf->bytes, wanted);
         if (bytes == NULL)
             return pool__fail(POOL_ENOMEM, "buffer of %zu bytes", wanted);

@@ -39,8 +39,8 @@ task_failed(struct pool_call *call, int rc)
     error->code = own ? rc : POOL_ETASK;
     error->task_code = rc;
     if (error->message[0] == '\0')
-        snprintf(error->message, sizeof error->message,
-            "the task returned %d", rc);
+        snprintf(
+            error->message, sizeof error->message, "the task returned %d", rc);
     return error->code;
 }
 
@@ -56,8 +56,8 @@ int
 pool__call_library_failed(struct pool_call *call, int rc)
 {
     call->failed_code = rc;
-    snprintf(call->error.message, sizeof call->error.message, "%s",
-        pool_errmsg());
+    snprintf(
+        call->error.message, sizeof call->error.message, "%s", pool_errmsg());
     return rc;
 }
 

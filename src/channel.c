@@ -17,15 +17,14 @@
 #include "fdio.h"
 #include "mem.h"
 
-#define TICK_BUDGET (1u << 20)     /* bytes read from one worker at a time */
-#define QUEUE_LIMIT (256u << 10)   /* bytes buffered for one worker */
-#define PIPE_WANTED (1 << 20)      /* bytes, where the system grants it */
-#define BIG_STEP (1u << 20)        /* first allocation for a large result */
+#define TICK_BUDGET (1u << 20)   /* bytes read from one worker at a time */
+#define QUEUE_LIMIT (256u << 10) /* bytes buffered for one worker */
+#define PIPE_WANTED (1 << 20)    /* bytes, where the system grants it */
+#define BIG_STEP (1u << 20)      /* first allocation for a large result */
 
 int
 pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
-    uint32_t max_result, const struct pool__channel_events *events,
-    void *owner)
+    uint32_t max_result, const struct pool__channel_events *events, void *owner)
 {
     int tasks[2] = {-1, -1}, results[2] = {-1, -1}, region = -1;
 
@@ -104,8 +103,8 @@ put_header(
 }
 
 int
-pool__channel_control(struct pool__channel *ch,
-    const struct pool__frame *frame, const void *payload)
+pool__channel_control(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload)
 {
     size_t room = (size_t)pool__frame_extent(frame->size) - POOL__FRAME_HEADER;
     bool behind = ch->large.task != NULL;
@@ -148,8 +147,9 @@ pool__channel_wants_flush(const struct pool__channel *ch)
 {
     uint64_t waiting = ch->tail - ch->flushed;
 
-    return !ch->writing && (pool__buf_size(&ch->out) >= POOL__LARGE ||
-                               waiting >= ch->held - pool__min(waiting, ch->held));
+    return !ch->writing &&
+           (pool__buf_size(&ch->out) >= POOL__LARGE ||
+               waiting >= ch->held - pool__min(waiting, ch->held));
 }
 
 /* A pipe was full: ask once for a larger one; a refusal is no matter. */
@@ -244,8 +244,7 @@ pool__channel_flush(struct pool__channel *ch)
 static void
 skip_recalled(struct pool__channel *ch)
 {
-    while (ch->head < ch->tail &&
-           ch->sent[ch->head % POOL__RING].task == NULL)
+    while (ch->head < ch->tail && ch->sent[ch->head % POOL__RING].task == NULL)
         ch->head++;
 }
 
@@ -361,8 +360,7 @@ big_begin(struct pool__channel *ch, const struct pool__frame *frame)
 {
     ch->big.frame = *frame;
     ch->big.have = 0;
-    ch->big.need =
-        (size_t)pool__frame_extent(frame->size) - POOL__FRAME_HEADER;
+    ch->big.need = (size_t)pool__frame_extent(frame->size) - POOL__FRAME_HEADER;
     ch->big.capacity = pool__min(ch->big.need, BIG_STEP);
     ch->big.block = pool__malloc(ch->big.capacity);
     if (ch->big.block == NULL)
@@ -430,8 +428,8 @@ consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
                 pool__channel_violate(ch, "a frame that is none");
                 break;
             }
-            if (extent == 0 && (n < POOL__FRAME_HEADER ||
-                                   frame.size < POOL__LARGE))
+            if (extent == 0 &&
+                (n < POOL__FRAME_HEADER || frame.size < POOL__LARGE))
                 break;
             taken = extent != 0 ? (size_t)extent : POOL__FRAME_HEADER;
             if (extent != 0)

@@ -49,9 +49,9 @@ struct pool__channel {
     int task_read, task_write, result_read, result_write, region_fd;
     struct pool__region *region;
     uint32_t max_result;
-    bool open;      /* its poll handles are in the loop */
-    bool broken;    /* a violation was told */
-    bool writing;   /* writable is watched: the pipe was full */
+    bool open;                /* its poll handles are in the loop */
+    bool broken;              /* a violation was told */
+    bool writing;             /* writable is watched: the pipe was full */
     bool grown_out, grown_in; /* larger pipes were asked for */
 
     /* Tasks in the worker's hands: ordinals head to tail - 1. */
@@ -80,9 +80,9 @@ struct pool__channel {
 };
 
 /* Make pipes and region. 0, or -errno with nothing left behind. */
-int pool__channel_init(struct pool__channel *channel,
-    struct pool__inbox *inbox, uint32_t max_result,
-    const struct pool__channel_events *events, void *owner);
+int pool__channel_init(struct pool__channel *channel, struct pool__inbox *inbox,
+    uint32_t max_result, const struct pool__channel_events *events,
+    void *owner);
 /* Begin to listen; the worker exists, its ends are closed here. */
 int pool__channel_open(struct pool__channel *channel, uv_loop_t *loop);
 /* Stop listening. Each of the two handles is closed with CLOSED. */

@@ -11,7 +11,7 @@
  * bytes are cut. */
 int pool__fail(int code, const char *format, ...) POOL_PRINTF(2, 3)
     __attribute__((cold));
-int pool__vfail(int code, const char *format, va_list args)
-    POOL_PRINTF(2, 0) __attribute__((cold));
+int pool__vfail(int code, const char *format, va_list args) POOL_PRINTF(2, 0)
+    __attribute__((cold));
 
 #endif

@@ -146,6 +146,26 @@ pool__set_nonblocking(int fd)
     return 0;
 }
 
+unsigned
+pool__standard_hold(void)
+{
+    unsigned held = 0;
+    int fd;
+
+    while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd <= 2)
+        held |= 1u << fd;
+    pool__close(&fd);
+    return held;
+}
+
+void
+pool__standard_release(unsigned held)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if ((held >> fd & 1) != 0)
+            close(fd);
+}
+
 static int
 compare_ints(const void *a, const void *b)
 {
@@ -227,11 +247,11 @@ pool__send_packet(
 }
 
 /* Move the descriptors of a message to fds, above the standard three; false
- * if there were more than fit. */
+ * if there were more than could be had. */
 static bool
 take_descriptors(struct msghdr *message, int *fds, int *nfds)
 {
-    bool whole = (message->msg_flags & (MSG_CTRUNC | MSG_TRUNC)) == 0;
+    bool whole = (message->msg_flags & MSG_CTRUNC) == 0;
 
     for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head != NULL;
          head = CMSG_NXTHDR(message, head)) {
@@ -258,8 +278,10 @@ pool__receive_packet(
 {
     struct iovec part = {data, size};
     union control control;
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1,
-        .msg_control = control.bytes, .msg_controllen = sizeof control};
+    struct msghdr message = {.msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
+        .msg_controllen = sizeof control};
     ssize_t got;
 
     *nfds = 0;
@@ -268,9 +290,10 @@ pool__receive_packet(
     while (got < 0 && errno == EINTR);
     if (got < 0)
         return -errno;
-    if (take_descriptors(&message, fds, nfds))
+    bool whole = take_descriptors(&message, fds, nfds);
+    if (whole && (message.msg_flags & MSG_TRUNC) == 0)
         return got;
     while (*nfds > 0)
         pool__close(&fds[--*nfds]);
-    return -EPROTO;
+    return whole ? -EPROTO : -EMFILE;
 }

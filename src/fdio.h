@@ -26,6 +26,12 @@ int pool__fd_above_standard(int fd);
 int pool__pidfd_signal(int pidfd, int signal);
 int pool__set_nonblocking(int fd);
 
+/* Open what is closed of the standard three, and close those again: libuv
+ * and its atfork handler abort where they were given one of these numbers.
+ * What is held is told as a set of bits. */
+unsigned pool__standard_hold(void);
+void pool__standard_release(unsigned held);
+
 /* Close *fd, unless it is -1, and make it -1. */
 void pool__close(int *fd);
 
@@ -45,8 +51,9 @@ int pool__send_packet(
     int fd, const void *data, size_t size, const int *fds, int nfds);
 
 /* Bytes received, 0 at end of file, or -errno. Descriptors come close-on-exec
- * and above 2; there are *nfds of them, at most POOL__MAX_PASSED. A packet or
- * descriptors cut short: -EPROTO, and everything that came is closed. */
+ * and above 2; there are *nfds of them, at most POOL__MAX_PASSED. A packet cut
+ * short: -EPROTO. Descriptors that could not all be had: -EMFILE; none is
+ * kept, the data is there. */
 ssize_t pool__receive_packet(
     int fd, void *data, size_t size, int fds[POOL__MAX_PASSED], int *nfds);
 

@@ -37,12 +37,14 @@ fork_orphan(const struct pool__forkserver_ends *ends, pool__worker_fn run)
     sigset_t old;
     int status = 0;
 
+    unsigned held = pool__standard_hold(); /* see there */
     pool__signals_block(&old);
     pid_t pid = fork();
     int error = errno;
     if (pid == 0)
         fork_again(ends, run);
     pool__signals_restore(&old);
+    pool__standard_release(held);
     if (pid < 0)
         return -error;
     while (waitpid(pid, &status, 0) < 0)
@@ -174,14 +176,15 @@ pool__forkserver_signal(
     struct pool__forkserver *server, uint64_t incarnation, int signal)
 {
     struct pool__request request = {.kind = POOL__REQUEST_SIGNAL,
-        .signal = signal, .config.incarnation = incarnation};
+        .signal = signal,
+        .config.incarnation = incarnation};
 
     return pool__send_packet(server->socket, &request, sizeof request, NULL, 0);
 }
 
 int
-pool__forkserver_receive(struct pool__forkserver *server,
-    struct pool__report *report, int *pidfd)
+pool__forkserver_receive(
+    struct pool__forkserver *server, struct pool__report *report, int *pidfd)
 {
     int fds[POOL__MAX_PASSED], nfds;
     ssize_t got = pool__receive_packet(
@@ -190,6 +193,8 @@ pool__forkserver_receive(struct pool__forkserver *server,
     *pidfd = -1;
     if (got == -ECONNRESET)
         return 0;
+    if (got == -EMFILE)
+        return 1; /* the report is whole, its descriptor is lost */
     if (got <= 0)
         return (int)got;
     if (got == (ssize_t)sizeof *report && nfds <= 1) {

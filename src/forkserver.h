@@ -80,8 +80,11 @@ int pool__forkserver_signal(
     struct pool__forkserver *server, uint64_t incarnation, int signal);
 
 /* What travels to a forkserver: a request to spawn, to signal, or to end. */
-enum pool__request_kind { POOL__REQUEST_SPAWN = 1, POOL__REQUEST_SIGNAL,
-    POOL__REQUEST_STOP };
+enum pool__request_kind {
+    POOL__REQUEST_SPAWN = 1,
+    POOL__REQUEST_SIGNAL,
+    POOL__REQUEST_STOP
+};
 
 struct pool__request {
     uint32_t kind;
@@ -101,7 +104,7 @@ _Noreturn void pool__forkserver_main(
 /* The next report. 1: there is one, *pidfd is -1 or the caller's to close.
  * 0: the forkserver is gone. -EAGAIN: nothing now. Else -errno; -EPROTO for
  * what is no report. */
-int pool__forkserver_receive(struct pool__forkserver *server,
-    struct pool__report *report, int *pidfd);
+int pool__forkserver_receive(
+    struct pool__forkserver *server, struct pool__report *report, int *pidfd);
 
 #endif

@@ -91,14 +91,15 @@ static void
 refuse(struct forkserver *fs, uint64_t incarnation, int error)
 {
     struct pool__report refused = {.kind = POOL__REPORT_REFUSED,
-        .incarnation = incarnation, .error = error};
+        .incarnation = incarnation,
+        .error = error};
 
     report(fs, &refused, -1);
 }
 
 static void
-spawn(struct forkserver *fs, const struct pool__worker_config *config,
-    int *fds, int nfds)
+spawn(struct forkserver *fs, const struct pool__worker_config *config, int *fds,
+    int nfds)
 {
     int rc = nfds == 3 ? make_room(fs) : -EBADF;
     for (int i = 0; i < nfds && rc == 0; i++)
@@ -120,7 +121,8 @@ spawn(struct forkserver *fs, const struct pool__worker_config *config,
         return;
     }
     struct pool__report spawned = {.kind = POOL__REPORT_SPAWNED,
-        .incarnation = config->incarnation, .pid = pid};
+        .incarnation = config->incarnation,
+        .pid = pid};
     report(fs, &spawned, pidfd);
     pool__close(&pidfd);
 }
@@ -147,8 +149,10 @@ bury(struct forkserver *fs, pid_t pid)
     waitpid(pid, &status, 0);
     if (i == fs->count)
         return; /* an orphan that came to the subreaper */
-    struct pool__report exited = {.kind = POOL__REPORT_EXITED, .pid = pid,
-        .incarnation = fs->children[i].incarnation, .status = status};
+    struct pool__report exited = {.kind = POOL__REPORT_EXITED,
+        .pid = pid,
+        .incarnation = fs->children[i].incarnation,
+        .status = status};
     fs->children[i] = fs->children[--fs->count];
     report(fs, &exited, -1);
 }
@@ -185,11 +189,9 @@ serve_request(struct forkserver *fs)
     ssize_t got = pool__receive_packet(
         fs->ends.socket, &request, sizeof request, fds, &nfds);
 
-    if (got == -EMFILE || got == -ENOMEM || got == -EAGAIN)
-        return;
-    if (got != (ssize_t)sizeof request && got != -EPROTO)
+    if (got != (ssize_t)sizeof request && got != -EMFILE)
         end_all(fs); /* end of file, or a host that is not ours */
-    if (got == -EPROTO)
+    if (got == -EMFILE)
         refuse(fs, request.config.incarnation, -EMFILE);
     else if (request.kind == POOL__REQUEST_SPAWN)
         spawn(fs, &request.config, fds, nfds);
@@ -205,8 +207,8 @@ serve_request(struct forkserver *fs)
 static int
 settle_descriptors(struct forkserver *fs)
 {
-    int *kept[] = {&fs->ends.socket, &fs->ends.host, &fs->ends.lifeline,
-        &fs->signals};
+    int *kept[] = {
+        &fs->ends.socket, &fs->ends.host, &fs->ends.lifeline, &fs->signals};
     int keep[4], rc = 0;
 
     for (int i = 0; i < 4; i++) {
@@ -243,8 +245,11 @@ static void
 report_up(struct forkserver *fs, int error)
 {
     int self = pool__pidfd_open(getpid());
-    struct pool__report up = {.kind = POOL__REPORT_UP, .pid = getpid(),
-        .error = error < 0 ? error : self < 0 ? self : 0};
+    struct pool__report up = {.kind = POOL__REPORT_UP,
+        .pid = getpid(),
+        .error = error < 0  ? error
+                 : self < 0 ? self
+                            : 0};
 
     report(fs, &up, self);
     pool__close(&self);

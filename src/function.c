@@ -60,8 +60,8 @@ pool__function_number(struct pool__functions *f,
     uint32_t *at = f->index_size != 0 ? place(f, fn) : NULL;
     if (at == NULL || *at == 0) {
         if (f->count == POOL__FUNCTIONS_MAX)
-            return pool__fail(POOL_ETOOBIG, "more than %u functions",
-                POOL__FUNCTIONS_MAX);
+            return pool__fail(
+                POOL_ETOOBIG, "more than %u functions", POOL__FUNCTIONS_MAX);
         if (f->count == f->capacity && grow(f) < 0)
             return pool__fail(POOL_ENOMEM, "the table of functions");
         at = place(f, fn);

@@ -108,8 +108,8 @@ pool_future_done(pool_future_t *future)
 bool
 pool_future_running(pool_future_t *future)
 {
-    return look(future, "pool_future_running") &&
-           !pool__task_settled(future) && pool__sched_running(future);
+    return look(future, "pool_future_running") && !pool__task_settled(future) &&
+           pool__sched_running(future);
 }
 
 bool

@@ -11,8 +11,7 @@ struct pool__list {
     struct pool__list *next, *prev;
 };
 
-#define pool__list_entry(node, type, member)                                   \
-    pool__container(node, type, member)
+#define pool__list_entry(node, type, member) pool__container(node, type, member)
 
 #define pool__list_each(node, head)                                            \
     for (struct pool__list *node = (head)->next,                               \

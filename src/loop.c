@@ -12,8 +12,8 @@ int
 pool__check_core(const struct pool__core *core, const char *who)
 {
     if (pool__unlikely(core->stamp != pool__owner_stamp()))
-        return pool__fail(POOL_EFORKED,
-            "%s: in a process that did not create the pool", who);
+        return pool__fail(
+            POOL_EFORKED, "%s: in a process that did not create the pool", who);
     if (pool__unlikely(core->thread != pool__thread()))
         return pool__fail(
             POOL_EPERM, "%s: in a thread that does not own the pool", who);
@@ -111,8 +111,7 @@ pool__drive_once(struct pool *pool)
 }
 
 static void
-begin_wait(
-    struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
+begin_wait(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
 {
     pool->timed_out = false;
     pool->wait_done = done;
@@ -132,8 +131,7 @@ end_wait(struct pool *pool)
 }
 
 static int
-drive_until(
-    struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
+drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
 {
     begin_wait(pool, done, data, timeout_ms);
     do
@@ -147,8 +145,8 @@ drive_until(
 }
 
 int
-pool__drive(struct pool *pool, bool (*done)(void *), void *data,
-    int timeout_ms, const char *who)
+pool__drive(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms,
+    const char *who)
 {
     if (done(data))
         return 0;
@@ -186,8 +184,8 @@ pool_poll(pool_t *pool, int timeout_ms)
     if (rc < 0)
         return rc;
     if (pool->driving)
-        return pool__fail(POOL_EDEADLK,
-            "pool_poll: inside a task or callback of the pool");
+        return pool__fail(
+            POOL_EDEADLK, "pool_poll: inside a task or callback of the pool");
     if (pool->serial)
         return 0;
     struct poll poll = {pool->core, pool->core->unsettled};

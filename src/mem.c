@@ -53,8 +53,7 @@ pool__malloc(size_t size)
 void *
 pool__zalloc(size_t size)
 {
-    return injected_failure() ? NULL
-                              : counted(calloc(1, size != 0 ? size : 1));
+    return injected_failure() ? NULL : counted(calloc(1, size != 0 ? size : 1));
 }
 
 void *
@@ -76,8 +75,7 @@ pool__free(void *block)
 static void *
 aligned(size_t alignment, size_t size)
 {
-    return injected_failure() ? NULL
-                              : counted(aligned_alloc(alignment, size));
+    return injected_failure() ? NULL : counted(aligned_alloc(alignment, size));
 }
 
 void *

@@ -64,8 +64,8 @@ note(struct dl_phdr_info *info, size_t size, void *data)
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         uintptr_t text = info->dlpi_addr + p->p_vaddr;
         if (p->p_type == PT_LOAD && (p->p_flags & PF_X) != 0)
-            rc = add(data, (struct pool__module){info->dlpi_addr, text,
-                               text + p->p_memsz, sum});
+            rc = add(data, (struct pool__module){
+                               info->dlpi_addr, text, text + p->p_memsz, sum});
     }
     return rc;
 }

@@ -24,7 +24,6 @@ void pool__modules_fini(struct pool__modules *modules);
 /* Whether the function at ADDRESS is the same in a process that was forked
  * when MODULES were noted: its module is loaded now and was loaded then, at
  * the same place. */
-bool pool__modules_know(
-    const struct pool__modules *modules, uintptr_t address);
+bool pool__modules_know(const struct pool__modules *modules, uintptr_t address);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "fdio.h"
 #include "machine.h"
 #include "owner.h"
 #include "prepare.h"
@@ -54,7 +55,7 @@ on_violation(void *owner, const char *what)
     struct pool__proc *proc = owner;
 
     proc->ending.violation = what;
-    pool__proc_event(proc, POOL__EV_KILL, NULL, -1);
+    pool__proc_event(proc, POOL__EV_KILL);
 }
 
 static void
@@ -107,8 +108,7 @@ check_options(const pool_options_t *o)
             o->size, sizeof *o);
     if (o->workers < 0 || o->workers > POOL_MAX_WORKERS)
         return bad("workers", o->workers);
-    if (o->min_workers < 0 ||
-        (o->workers != 0 && o->min_workers > o->workers))
+    if (o->min_workers < 0 || (o->workers != 0 && o->min_workers > o->workers))
         return bad("min_workers", o->min_workers);
     if (o->backend != POOL_FORK && o->backend != POOL_SERIAL)
         return bad("backend", o->backend);
@@ -145,7 +145,7 @@ take_options(struct pool *pool, const pool_options_t *o)
     pool->max_result = payload_limit(o->max_result);
     pool->table.max_result = pool->max_result;
     pool->table.workers = pool->table.wanted = pool->workers;
-    pool->table.grace_ms = o->kill_grace_ms == 0 ? GRACE_DEFAULT_MS
+    pool->table.grace_ms = o->kill_grace_ms == 0  ? GRACE_DEFAULT_MS
                            : o->kill_grace_ms < 0 ? 0
                                                   : o->kill_grace_ms;
 }
@@ -174,14 +174,16 @@ open_loop(struct pool *pool)
 
     if (rc < 0)
         return rc;
+    unsigned held = pool__standard_hold();
     rc = uv_loop_init(&pool->loop);
+    pool__standard_release(held);
     if (rc < 0) {
         pool__forkserver_stop(&server);
         return pool__fail(rc, "pool_create: event loop: %s", uv_strerror(rc));
     }
     pool__drive_init(pool);
-    rc = pool__table_init(&pool->table, &pool->loop, &server,
-        pool__worker_main, &table_events);
+    rc = pool__table_init(
+        &pool->table, &pool->loop, &server, pool__worker_main, &table_events);
     pool__sched_init(&pool->sched, pool->core, &pool->table);
     if (rc < 0)
         close_loop(pool);
@@ -219,9 +221,8 @@ start_workers(struct pool *pool, int minimum)
         return 0;
     int error = table->error != 0 ? table->error : POOL_EBROKEN;
     return pool__fail(error,
-        "pool_create: %d of %d workers could be started: %s (%s)",
-        table->ready, start.minimum, pool_strerror(error),
-        pool_err_name(error));
+        "pool_create: %d of %d workers could be started: %s (%s)", table->ready,
+        start.minimum, pool_strerror(error), pool_err_name(error));
 }
 
 static struct pool *
@@ -315,11 +316,12 @@ pool_shutdown(pool_t *pool, unsigned flags)
 static void
 stop_workers(struct pool *pool)
 {
+    uv_update_time(&pool->loop); /* the grace begins now */
     pool->table.wanted = 0;
     pool__table_each(proc, &pool->table)
     {
         if (proc->channel.held != 0 || proc->channel.writing)
-            pool__proc_event(proc, POOL__EV_TERM, NULL, -1);
+            pool__proc_event(proc, POOL__EV_TERM);
     }
     pool__sched_cancel_all(&pool->sched);
     pool__table_stop(&pool->table, POOL__EV_RETIRE);
@@ -368,7 +370,6 @@ pool_worker_count(const pool_t *pool)
     if (pool__check(pool, "pool_worker_count") < 0)
         return 0;
     size_t workers = (size_t)pool->workers;
-    return (int)(pool->last_ranks != 0
-                     ? pool__min(workers, pool->last_ranks)
-                     : workers);
+    return (int)(pool->last_ranks != 0 ? pool__min(workers, pool->last_ranks)
+                                       : workers);
 }

@@ -14,19 +14,19 @@ struct pool {
     uv_prepare_t wait_prepare;
     bool (*wait_done)(void *); /* what is waited for */
     void *wait_data;
-    bool timed_out;  /* wait_timer fired */
-    bool driving;    /* inside the loop, or a serial task */
-    bool shut;       /* no more submits */
-    bool broken;     /* no workers to be had */
-    bool destroyed;  /* as soon as driving ends */
+    bool timed_out; /* wait_timer fired */
+    bool driving;   /* inside the loop, or a serial task */
+    bool shut;      /* no more submits */
+    bool broken;    /* no workers to be had */
+    bool destroyed; /* as soon as driving ends */
     bool serial;
     int workers;
-    size_t last_ranks;     /* of the last scatter; 0: none yet */
-    size_t max_pending;    /* 0: no limit */
-    size_t max_argument;   /* bytes */
-    uint64_t max_result;   /* bytes */
-    struct pool__list models;     /* of a serial pool */
-    struct pool__list waited;     /* among the pools of one pool_wait */
+    size_t last_ranks;        /* of the last scatter; 0: none yet */
+    size_t max_pending;       /* 0: no limit */
+    size_t max_argument;      /* bytes */
+    uint64_t max_result;      /* bytes */
+    struct pool__list models; /* of a serial pool */
+    struct pool__list waited; /* among the pools of one pool_wait */
 };
 
 /* 0, or why this pool can't be used here. who: the public function. */

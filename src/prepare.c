@@ -6,8 +6,8 @@
 #include <pthread.h>
 
 #include "error.h"
-#include "mem.h"
 #include "forkpool.h"
+#include "mem.h"
 #include "owner.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -39,8 +39,7 @@ pop(void)
     pthread_mutex_lock(&lock);
     drop_inherited();
     if (!pool__list_empty(&prepared)) {
-        server =
-            pool__list_entry(prepared.next, struct pool__forkserver, node);
+        server = pool__list_entry(prepared.next, struct pool__forkserver, node);
         pool__list_remove(&server->node);
     }
     pthread_mutex_unlock(&lock);
@@ -80,8 +79,8 @@ int
 pool_prepare(void)
 {
     int rc = pool__owner_claim();
-    struct pool__forkserver *server = rc == 0 ? pool__malloc(sizeof *server)
-                                              : NULL;
+    struct pool__forkserver *server =
+        rc == 0 ? pool__malloc(sizeof *server) : NULL;
 
     if (server == NULL)
         return pool__fail(POOL_ENOMEM, "pool_prepare: a forkserver's record");

@@ -12,18 +12,17 @@
 
 #include "fdio.h"
 
-#define STATUS_WAIT_MS 200 /* from the pidfd's word to the verdict */
-#define KILL_RETRY_MS 100  /* a forkserver that does not answer is bypassed */
+#define STATUS_WAIT_MS 200  /* from the pidfd's word to the verdict */
+#define KILL_RETRY_MS 100   /* a forkserver that does not answer is bypassed */
 #define SPAWN_WAIT_MS 10000 /* a forkserver that takes longer is replaced */
 #define START_WAIT_MS 30000 /* from the pid to the hello */
 
-typedef void action(
-    struct pool__proc *proc, const struct pool__report *report, int pidfd);
+typedef void action(struct pool__proc *proc);
 
 static void
 on_timer(uv_timer_t *timer)
 {
-    pool__proc_event(timer->data, POOL__EV_TIMER, NULL, -1);
+    pool__proc_event(timer->data, POOL__EV_TIMER);
 }
 
 static void
@@ -31,7 +30,7 @@ on_death(uv_poll_t *handle, int status, int events)
 {
     (void)status;
     (void)events;
-    pool__proc_event(handle->data, POOL__EV_DEATH, NULL, -1);
+    pool__proc_event(handle->data, POOL__EV_DEATH);
 }
 
 static void
@@ -79,14 +78,6 @@ finish(struct pool__proc *proc)
 }
 
 static void
-refused(struct pool__proc *proc, const struct pool__report *report, int pidfd)
-{
-    (void)report;
-    (void)pidfd;
-    finish(proc);
-}
-
-static void
 signal_group(struct pool__proc *proc, int signal)
 {
     if (pool__forkserver_signal(
@@ -95,10 +86,8 @@ signal_group(struct pool__proc *proc, int signal)
 }
 
 static void
-kill_now(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+kill_now(struct pool__proc *proc)
 {
-    (void)report;
-    (void)pidfd;
     proc->state = POOL__PROC_KILLED;
     signal_group(proc, SIGKILL);
     uv_timer_start(&proc->timer, on_timer, KILL_RETRY_MS, KILL_RETRY_MS);
@@ -106,19 +95,16 @@ kill_now(struct pool__proc *proc, const struct pool__report *report, int pidfd)
 
 /* The forkserver didn't get to it: the leader at least. */
 static void
-kill_again(
-    struct pool__proc *proc, const struct pool__report *report, int pidfd)
+kill_again(struct pool__proc *proc)
 {
-    (void)report;
-    (void)pidfd;
     (void)pool__pidfd_signal(proc->pidfd, SIGKILL);
 }
 
 static void
-terminate(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+terminate(struct pool__proc *proc)
 {
     if (proc->grace_ms <= 0) {
-        kill_now(proc, report, pidfd);
+        kill_now(proc);
         return;
     }
     proc->state = POOL__PROC_STOPPING;
@@ -128,12 +114,12 @@ terminate(struct pool__proc *proc, const struct pool__report *report, int pidfd)
 
 /* Politely: it ends after what it has been sent. */
 static void
-retire(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+retire(struct pool__proc *proc)
 {
     struct pool__frame stop = {.type = POOL__FRAME_STOP};
 
     if (pool__channel_control(&proc->channel, &stop, NULL) < 0) {
-        terminate(proc, report, pidfd);
+        terminate(proc);
         return;
     }
     proc->state = POOL__PROC_STOPPING;
@@ -143,22 +129,18 @@ retire(struct pool__proc *proc, const struct pool__report *report, int pidfd)
 }
 
 static void
-abandon(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+abandon(struct pool__proc *proc)
 {
-    (void)report;
-    (void)pidfd;
     proc->unwanted = true;
 }
 
 static void
-spawned(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+spawned(struct pool__proc *proc)
 {
     uv_loop_t *loop = proc->timer.loop;
 
-    proc->pid = report->pid;
-    proc->pidfd = pidfd;
     proc->state = POOL__PROC_STARTING;
-    if (pidfd < 0 || uv_poll_init(loop, &proc->death, pidfd) < 0) {
+    if (proc->pidfd < 0 || uv_poll_init(loop, &proc->death, proc->pidfd) < 0) {
         signal_group(proc, SIGKILL);
         finish(proc);
         return;
@@ -172,24 +154,19 @@ spawned(struct pool__proc *proc, const struct pool__report *report, int pidfd)
     uv_poll_start(&proc->death, UV_READABLE, on_death);
     uv_timer_start(&proc->timer, on_timer, START_WAIT_MS, 0);
     if (proc->unwanted)
-        kill_now(proc, NULL, -1);
+        kill_now(proc);
 }
 
 /* The forkserver hangs: its end is noticed, and answers for it. */
 static void
-spawn_late(
-    struct pool__proc *proc, const struct pool__report *report, int pidfd)
+spawn_late(struct pool__proc *proc)
 {
-    (void)report;
-    (void)pidfd;
     (void)pool__pidfd_signal(proc->forkserver->pidfd, SIGKILL);
 }
 
 static void
-ready(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+ready(struct pool__proc *proc)
 {
-    (void)report;
-    (void)pidfd;
     proc->state = POOL__PROC_READY;
     proc->was_ready = true;
     uv_timer_stop(&proc->timer);
@@ -198,26 +175,21 @@ ready(struct pool__proc *proc, const struct pool__report *report, int pidfd)
 
 /* A second hello, say: the channel tells violations, this kills. */
 static void
-hello_again(
-    struct pool__proc *proc, const struct pool__report *report, int pidfd)
+hello_again(struct pool__proc *proc)
 {
     proc->ending.violation = "a second hello";
-    kill_now(proc, report, pidfd);
+    kill_now(proc);
 }
 
 static void
-ignore(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+ignore(struct pool__proc *proc)
 {
     (void)proc;
-    (void)report;
-    (void)pidfd;
 }
 
 static void
-died(struct pool__proc *proc, const struct pool__report *report, int pidfd)
+died(struct pool__proc *proc)
 {
-    (void)report;
-    (void)pidfd;
     proc->state = POOL__PROC_DEAD;
     uv_poll_stop(&proc->death);
     if (proc->channel.open)
@@ -228,50 +200,22 @@ died(struct pool__proc *proc, const struct pool__report *report, int pidfd)
         uv_timer_start(&proc->timer, on_timer, STATUS_WAIT_MS, 0);
 }
 
-/* The forkserver may reap before the loop has looked at the pidfd. */
-static void
-note_status(
-    struct pool__proc *proc, const struct pool__report *report, int pidfd)
-{
-    (void)pidfd;
-    proc->ending.known = true;
-    proc->ending.wait_status = report->status;
-}
-
-static void
-status_came(
-    struct pool__proc *proc, const struct pool__report *report, int pidfd)
-{
-    note_status(proc, report, pidfd);
-    finish(proc);
-}
-
-static void
-status_late(
-    struct pool__proc *proc, const struct pool__report *report, int pidfd)
-{
-    (void)report;
-    (void)pidfd;
-    finish(proc);
-}
-
 /* A cell that is NULL can't happen. */
 static action *const table[POOL__PROC_STATES][POOL__PROC_EVENTS] = {
     /* clang-format off */
     /*            SPAWNED  REFUSED  HELLO        RETIRE    TERM       KILL      TIMER        DEATH   STATUS */
-    /*SPAWNING*/ {spawned, refused, NULL,        abandon,  abandon,   abandon,  spawn_late,  NULL,   NULL},
-    /*STARTING*/ {NULL,    ignore,  ready,       kill_now, kill_now,  kill_now, kill_now,    died,   note_status},
-    /*READY   */ {NULL,    ignore,  hello_again, retire,   terminate, kill_now, NULL,        died,   note_status},
-    /*STOPPING*/ {NULL,    ignore,  hello_again, ignore,   terminate, kill_now, kill_now,    died,   note_status},
-    /*KILLED  */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   kill_again,  died,   note_status},
-    /*DEAD    */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   status_late, ignore, status_came},
+    /*SPAWNING*/ {spawned, finish,  NULL,        abandon,  abandon,   abandon,  spawn_late,  NULL,   NULL},
+    /*STARTING*/ {NULL,    ignore,  ready,       kill_now, kill_now,  kill_now, kill_now,    died,   ignore},
+    /*READY   */ {NULL,    ignore,  hello_again, retire,   terminate, kill_now, NULL,        died,   ignore},
+    /*STOPPING*/ {NULL,    ignore,  hello_again, ignore,   terminate, kill_now, kill_now,    died,   ignore},
+    /*KILLED  */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   kill_again,  died,   ignore},
+    /*DEAD    */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   finish     , ignore, finish},
     /*GONE    */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   ignore,      ignore, ignore},
     /* clang-format on */
 };
 
 void
-pool__proc_event(struct pool__proc *proc, enum pool__proc_event event,
-    const struct pool__report *report, int pidfd)
+pool__proc_event(struct pool__proc *proc, enum pool__proc_event event)
 {
     action *act = table[proc->state][event];
 
@@ -280,7 +224,7 @@ pool__proc_event(struct pool__proc *proc, enum pool__proc_event event,
             (int)proc->pid, (int)event, (int)proc->state);
         abort();
     }
-    act(proc, report, pidfd);
+    act(proc);
 }
 
 /* ---- start ------------------------------------------------------------ */

@@ -19,7 +19,7 @@ enum pool__proc_state {
 };
 
 enum pool__proc_event {
-    POOL__EV_SPAWNED, /* the forkserver made it */
+    POOL__EV_SPAWNED, /* the forkserver made it: pid and pidfd are set */
     POOL__EV_REFUSED, /* or could not, or is itself gone */
     POOL__EV_HELLO,   /* its first frame */
     POOL__EV_RETIRE,  /* it shall end when it has done what it holds */
@@ -27,14 +27,14 @@ enum pool__proc_event {
     POOL__EV_KILL,    /* it shall be killed */
     POOL__EV_TIMER,   /* of the grace or of the status */
     POOL__EV_DEATH,   /* its pidfd became readable */
-    POOL__EV_STATUS,  /* the forkserver reaped it */
+    POOL__EV_STATUS,  /* the forkserver reaped it: ending is set */
     POOL__PROC_EVENTS
 };
 
 /* How a worker ended, as far as it is known. */
 struct pool__ending {
-    bool known;      /* wait_status holds */
-    int wait_status; /* of waitpid(2) */
+    bool known;            /* wait_status holds */
+    int wait_status;       /* of waitpid(2) */
     const char *violation; /* what it did against the protocol, or NULL */
 };
 
@@ -50,8 +50,8 @@ struct pool__proc_events {
 };
 
 struct pool__proc {
-    struct pool__list node;  /* in the table */
-    struct {                 /* the scheduler's */
+    struct pool__list node;      /* in the table */
+    struct {                     /* the scheduler's */
         struct pool__list place; /* among the idle or the fed */
         struct pool__list dirty; /* among those with buffered frames */
         uint64_t queued_ns;      /* work sent ahead, as estimated */
@@ -83,8 +83,7 @@ int pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
     const struct pool__proc_events *events, void *owner);
 
 /* The one way in for everything that happens to it. */
-void pool__proc_event(struct pool__proc *proc, enum pool__proc_event event,
-    const struct pool__report *report, int pidfd);
+void pool__proc_event(struct pool__proc *proc, enum pool__proc_event event);
 
 /* In a foreign fork child: close this process's copies, tell only `gone`. */
 void pool__proc_forget(struct pool__proc *proc);

@@ -24,8 +24,8 @@ pool__error_encode(void *to, const struct pool__error *error)
 static bool
 may_come_from_a_worker(int code)
 {
-    return code == POOL_ETASK || code == POOL_EFORMAT ||
-           code == POOL_ETOOBIG || code == POOL_ENOMEM || code == POOL_EINVAL;
+    return code == POOL_ETASK || code == POOL_EFORMAT || code == POOL_ETOOBIG ||
+           code == POOL_ENOMEM || code == POOL_EINVAL;
 }
 
 bool

@@ -20,8 +20,7 @@ pool__region_create(int *fd)
     if (*fd < 0)
         return *fd;
     if (ftruncate(*fd, (off_t)sizeof(struct pool__region)) == 0 &&
-        fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) ==
-            0)
+        fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         return 0;
     int error = errno;
     pool__close(fd);

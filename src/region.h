@@ -12,7 +12,7 @@
 
 #include "util.h"
 
-#define POOL__RING 4096u                 /* tasks that may be sent ahead */
+#define POOL__RING 4096u                /* tasks that may be sent ahead */
 #define POOL__REPLY_BUFFER (128u << 10) /* bytes */
 
 struct pool__region {
@@ -40,8 +40,8 @@ pool__claim_word(struct pool__region *region, uint64_t ordinal)
 static inline bool
 pool__claim_decide(uint64_t *word, uint64_t seen, uint64_t decision)
 {
-    return __atomic_compare_exchange_n(word, &seen, decision, false,
-        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    return __atomic_compare_exchange_n(
+        word, &seen, decision, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 /* The worker takes a task. False: the supervisor has taken it back. */
@@ -62,8 +62,7 @@ pool__claim_recall(struct pool__region *region, uint64_t ordinal)
     uint64_t *word = pool__claim_word(region, ordinal);
     uint64_t seen = pool__load(word);
 
-    return seen >> 1 < ordinal &&
-           pool__claim_decide(word, seen, ordinal << 1);
+    return seen >> 1 < ordinal && pool__claim_decide(word, seen, ordinal << 1);
 }
 
 /* Whether the worker has claimed a task that was not recalled. */

@@ -120,8 +120,8 @@ check_known(struct pool *pool, pool_fn fn, const char *what)
 
     if (fn == NULL || pool->serial)
         return 0;
-    int rc = pool__function_number(&pool->sched.functions,
-        &pool->table.forkserver.modules, fn, &number);
+    int rc = pool__function_number(
+        &pool->sched.functions, &pool->table.forkserver.modules, fn, &number);
     if (rc == 0 && !pool->sched.functions.list[number].known)
         rc = pool__fail(POOL_ENOFUNC,
             "pool_scatter: job.%s is a function that workers cannot know",
@@ -135,11 +135,11 @@ check_functions(struct pool *pool, const pool_job_t *job)
     int rc = check_known(pool, (pool_fn)(void (*)(void))job->build, "build");
 
     if (rc == 0)
-        rc = check_known(
-            pool, (pool_fn)(void (*)(void))job->execute, "execute");
+        rc =
+            check_known(pool, (pool_fn)(void (*)(void))job->execute, "execute");
     if (rc == 0)
-        rc = check_known(
-            pool, (pool_fn)(void (*)(void))job->release, "release");
+        rc =
+            check_known(pool, (pool_fn)(void (*)(void))job->release, "release");
     return rc;
 }
 
@@ -244,8 +244,8 @@ deal_rows(struct pool_scatter *s, const pool_job_t *job, size_t ranks)
 }
 
 static int
-start_rank(struct pool *pool, struct pool_scatter *s,
-    const struct pool__chunk *chunk)
+start_rank(
+    struct pool *pool, struct pool_scatter *s, const struct pool__chunk *chunk)
 {
     pool_enc_t enc;
     size_t size;
@@ -262,8 +262,7 @@ start_rank(struct pool *pool, struct pool_scatter *s,
         return rc;
     pool_enc_init(&enc, task->data, size);
     (void)pool__chunk_encode(&enc, chunk); /* as it did before */
-    pool__task_start(
-        pool, task, pool__scatter_run, &s->futures[chunk->rank]);
+    pool__task_start(pool, task, pool__scatter_run, &s->futures[chunk->rank]);
     return 0;
 }
 
@@ -377,8 +376,7 @@ pool_gather(pool_scatter_t *s, int timeout_ms, pool_results_t **results)
     r->failed = 0;
     for (size_t i = 0; i < r->count; i++) {
         fill_local(&r->ranks[i], s->futures[i]);
-        r->failed += r->ranks[i].error != 0 &&
-                     r->ranks[i].error != POOL_EAGAIN;
+        r->failed += r->ranks[i].error != 0 && r->ranks[i].error != POOL_EAGAIN;
     }
     if (rc == 0)
         release_models(s);
@@ -429,8 +427,8 @@ doubles_of(const pool_local_results_t *local, size_t n, int *rc)
 
     if (local->error != 0)
         return NULL;
-    if (pool_decode(local->results, local->results_size, "ad", &values,
-            &count) == 0 &&
+    if (pool_decode(
+            local->results, local->results_size, "ad", &values, &count) == 0 &&
         count == n)
         return values;
     *rc = pool__fail(POOL_EFORMAT,

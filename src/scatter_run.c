@@ -98,8 +98,8 @@ static int
 decode_rows(pool_dec_t *dec, pool_rows_t *rows, struct unpacked *u)
 {
     uint64_t first, count, columns, residue, names;
-    int rc = decode_format(
-        dec, "ttttt", &first, &count, &columns, &residue, &names);
+    int rc =
+        decode_format(dec, "ttttt", &first, &count, &columns, &residue, &names);
 
     if (rc < 0)
         return rc;
@@ -126,11 +126,11 @@ chunk_decode(pool_call_t *call, struct pool__chunk *c, struct unpacked *u)
 
     memset(c, 0, sizeof *c);
     pool_dec_init(&dec, call->arguments, call->arguments_size);
-    int rc = decode_format(&dec, "ttttii", &c->scatter, &build, &execute,
-        &release, &rank, &ranks);
+    int rc = decode_format(
+        &dec, "ttttii", &c->scatter, &build, &execute, &release, &rank, &ranks);
     if (rc == 0)
-        rc = pool_dec_bytes(
-            &dec, &c->build_arguments, &c->build_arguments_size);
+        rc =
+            pool_dec_bytes(&dec, &c->build_arguments, &c->build_arguments_size);
     if (rc < 0)
         return rc;
     c->build = (pool_build_fn)(uintptr_t)build;
@@ -249,8 +249,8 @@ pool_rows_get(const pool_rows_t *rows, size_t row, const char *format, ...)
             : format == NULL ? "format is NULL"
                              : "the rows are a matrix, read rows->values");
     if (row >= rows->count)
-        return pool__fail(POOL_EINVAL, "pool_rows_get: row %zu of %zu", row,
-            rows->count);
+        return pool__fail(
+            POOL_EINVAL, "pool_rows_get: row %zu of %zu", row, rows->count);
     int rc = find_row(rows, row, &dec);
     if (rc == 0 && strcmp(format, "v") != 0 &&
         pool_dec_peek(&dec) == POOL_ITEM_ARRAY)

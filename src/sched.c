@@ -74,7 +74,8 @@ static void
 fail_without_memory(struct pool_future *task)
 {
     static const pool_failure_t failure = {.code = POOL_ENOMEM,
-        .message = "no memory to send the task", .exit_status = -1};
+        .message = "no memory to send the task",
+        .exit_status = -1};
 
     pool__task_failed(task, &failure);
 }
@@ -83,8 +84,10 @@ fail_without_memory(struct pool_future *task)
 static void
 give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
 {
-    struct pool__frame frame = {.type = POOL__FRAME_CALL, .size = task->size,
-        .flags = task->function, .id = s->core->next_id++};
+    struct pool__frame frame = {.type = POOL__FRAME_CALL,
+        .size = task->size,
+        .flags = task->function,
+        .id = s->core->next_id++};
     int rc = introduce(s, proc, task->function);
 
     if (rc == 0)
@@ -148,8 +151,7 @@ pool__sched_flush(struct pool__sched *s)
 {
     pool__list_each(node, &s->dirty)
     {
-        flush_one(
-            s, pool__list_entry(node, struct pool__proc, sched.dirty));
+        flush_one(s, pool__list_entry(node, struct pool__proc, sched.dirty));
     }
 }
 
@@ -185,11 +187,13 @@ measure(struct pool__function *function, uint64_t ns)
 /* A worker said what it may not say about a task; the channel is not asked
  * any more. */
 static void
-broke_protocol(struct pool__proc *proc, struct pool_future *task,
-    const char *what)
+broke_protocol(
+    struct pool__proc *proc, struct pool_future *task, const char *what)
 {
-    pool_failure_t failure = {.code = POOL_EPROTO, .message = what,
-        .pid = proc->pid, .exit_status = -1};
+    pool_failure_t failure = {.code = POOL_EPROTO,
+        .message = what,
+        .pid = proc->pid,
+        .exit_status = -1};
 
     pool__task_failed(task, &failure);
     pool__channel_violate(&proc->channel, what);
@@ -206,8 +210,10 @@ fail_as_told(struct pool__proc *proc, struct pool_future *task,
         return;
     }
     pool_failure_t failure = {.code = error.code,
-        .task_code = error.task_code, .message = error.message,
-        .pid = proc->pid, .exit_status = -1};
+        .task_code = error.task_code,
+        .message = error.message,
+        .pid = proc->pid,
+        .exit_status = -1};
     pool__task_failed(task, &failure);
 }
 
@@ -281,8 +287,7 @@ sweep_one(struct pool__sched *s, struct pool__proc *proc)
     pool__channel_collect(ch);
     if (ch->held < 2)
         return;
-    if (ch->head == proc->sched.watched &&
-        pool__channel_claimed(ch, ch->head))
+    if (ch->head == proc->sched.watched && pool__channel_claimed(ch, ch->head))
         take_back_behind(s, proc);
     proc->sched.watched = ch->head;
 }
@@ -381,8 +386,7 @@ pool__sched_running(const struct pool_future *task)
 {
     struct pool__proc *proc = task->proc;
 
-    return proc != NULL &&
-           pool__channel_claimed(&proc->channel, task->ordinal);
+    return proc != NULL && pool__channel_claimed(&proc->channel, task->ordinal);
 }
 
 bool
@@ -449,15 +453,13 @@ pool__sched_cancel_all(struct pool__sched *s)
     pool__table_each(proc, s->table)
     {
         pool__channel_shut(&proc->channel);
-        while ((task = pool__channel_abandon(&proc->channel, &claimed)) !=
-               NULL)
+        while ((task = pool__channel_abandon(&proc->channel, &claimed)) != NULL)
             pool__task_cancelled(task);
     }
 }
 
 void
-pool__sched_fail_queued(
-    struct pool__sched *s, int code, const char *message)
+pool__sched_fail_queued(struct pool__sched *s, int code, const char *message)
 {
     pool_failure_t failure = {
         .code = code, .message = message, .exit_status = -1};
@@ -483,8 +485,8 @@ pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter)
 /* ---- life ------------------------------------------------------------- */
 
 void
-pool__sched_init(struct pool__sched *s, struct pool__core *core,
-    struct pool__table *table)
+pool__sched_init(
+    struct pool__sched *s, struct pool__core *core, struct pool__table *table)
 {
     memset(s, 0, sizeof *s);
     s->core = core;

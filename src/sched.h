@@ -40,8 +40,7 @@ void pool__sched_reply(struct pool__sched *sched, struct pool__proc *proc,
     struct pool_future *task, const struct pool__frame *frame,
     const void *payload, void *block);
 /* The replies that came together are in: give out what there is room for. */
-void pool__sched_batch_end(
-    struct pool__sched *sched, struct pool__proc *proc);
+void pool__sched_batch_end(struct pool__sched *sched, struct pool__proc *proc);
 
 /* Tell every worker that a scatter is over. */
 void pool__sched_end_scatter(struct pool__sched *sched, uint64_t scatter);

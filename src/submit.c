@@ -50,8 +50,8 @@ pool__task_prepare(struct pool *pool, const char *who, pool_fn fn, size_t size,
 static void
 run_here(struct pool *pool, struct pool_future *task, pool_fn fn)
 {
-    struct pool_call call = {.size = 1, .models = &pool->models,
-        .max_result = pool->max_result};
+    struct pool_call call = {
+        .size = 1, .models = &pool->models, .max_result = pool->max_result};
     bool was_driving = pool->driving;
 
     pool->driving = true;
@@ -61,7 +61,8 @@ run_here(struct pool *pool, struct pool_future *task, pool_fn fn)
         pool__task_value(task, call.result, call.result_size, NULL);
     } else {
         pool_failure_t failure = {.code = call.error.code,
-            .task_code = call.error.task_code, .message = call.error.message,
+            .task_code = call.error.task_code,
+            .message = call.error.message,
             .exit_status = -1};
         pool__task_failed(task, &failure);
     }
@@ -150,14 +151,14 @@ submit_encoded(struct pool *pool, struct pool_future **future,
 }
 
 int
-pool_submit(pool_t *pool, pool_future_t **future, pool_fn fn,
-    const char *format, ...)
+pool_submit(
+    pool_t *pool, pool_future_t **future, pool_fn fn, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    int rc = submit_encoded(
-        pool, future, NULL, fn, format, args, "pool_submit");
+    int rc =
+        submit_encoded(pool, future, NULL, fn, format, args, "pool_submit");
     va_end(args);
     return rc;
 }

@@ -81,14 +81,15 @@ static int
 start_one(struct pool__table *t)
 {
     struct pool__worker_config config = {.incarnation = new_incarnation(),
-        .max_result = t->max_result, .workers = t->workers,
+        .max_result = t->max_result,
+        .workers = t->workers,
         .number = free_number(t)};
     struct pool__proc *proc = pool__malloc(sizeof *proc);
 
     if (proc == NULL)
         return POOL_ENOMEM;
-    int rc = pool__proc_start(proc, t->loop, &t->inbox, &t->forkserver,
-        &config, t->grace_ms, &t->proc_events, t);
+    int rc = pool__proc_start(proc, t->loop, &t->inbox, &t->forkserver, &config,
+        t->grace_ms, &t->proc_events, t);
     if (rc < 0) {
         pool__free(proc);
         return rc;
@@ -164,10 +165,9 @@ on_hello(void *owner, const struct pool__frame *frame)
     struct pool__proc *proc = owner;
 
     if (frame->id == proc->config.incarnation)
-        pool__proc_event(proc, POOL__EV_HELLO, NULL, -1);
+        pool__proc_event(proc, POOL__EV_HELLO);
     else
-        pool__channel_violate(
-            &proc->channel, "a hello with a false name");
+        pool__channel_violate(&proc->channel, "a hello with a false name");
 }
 
 /* ---- what the forkserver tells ---------------------------------------- */
@@ -192,12 +192,16 @@ on_report(struct pool__table *t, struct pool__report *report, int pidfd)
         pool__close(&pidfd);
     } else if (report->kind == POOL__REPORT_SPAWNED) {
         t->error = 0;
-        pool__proc_event(proc, POOL__EV_SPAWNED, report, pidfd);
+        proc->pid = report->pid;
+        proc->pidfd = pidfd;
+        pool__proc_event(proc, POOL__EV_SPAWNED);
     } else if (report->kind == POOL__REPORT_REFUSED) {
         t->error = report->error;
-        pool__proc_event(proc, POOL__EV_REFUSED, report, -1);
+        pool__proc_event(proc, POOL__EV_REFUSED);
     } else if (report->kind == POOL__REPORT_EXITED) {
-        pool__proc_event(proc, POOL__EV_STATUS, report, -1);
+        proc->ending.known = true; /* perhaps before the pidfd was looked at */
+        proc->ending.wait_status = report->status;
+        pool__proc_event(proc, POOL__EV_STATUS);
     }
 }
 
@@ -224,7 +228,7 @@ forkserver_lost(struct pool__table *t)
     pool__table_each(proc, t)
     {
         if (proc->state == POOL__PROC_SPAWNING)
-            pool__proc_event(proc, POOL__EV_REFUSED, NULL, -1);
+            pool__proc_event(proc, POOL__EV_REFUSED);
     }
     pool__table_fill(t);
 }
@@ -238,11 +242,10 @@ on_reports(uv_poll_t *handle, int status, int events)
 
     (void)status;
     (void)events;
-    while (t->reports != NULL &&
-           (rc = pool__forkserver_receive(&t->forkserver, &report, &pidfd)) ==
-               1)
+    while (t->reports != NULL && (rc = pool__forkserver_receive(
+                                      &t->forkserver, &report, &pidfd)) == 1)
         on_report(t, &report, pidfd);
-    if (t->reports != NULL && rc != -EAGAIN && rc != -EMFILE)
+    if (t->reports != NULL && rc != -EAGAIN)
         forkserver_lost(t);
 }
 
@@ -296,7 +299,7 @@ pool__table_stop(struct pool__table *t, enum pool__proc_event event)
     uv_timer_stop(&t->backoff);
     pool__table_each(proc, t)
     {
-        pool__proc_event(proc, event, NULL, -1);
+        pool__proc_event(proc, event);
     }
 }
 

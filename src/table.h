@@ -57,9 +57,10 @@ void pool__table_fini(struct pool__table *table);
 void pool__table_forget(struct pool__table *table);
 
 #define pool__table_each(proc, table)                                          \
-    pool__list_each(proc##_node, &(table)->procs)                              \
-        for (struct pool__proc *proc = pool__list_entry(                       \
-                 proc##_node, struct pool__proc, node);                        \
-             proc != NULL; proc = NULL)
+    pool__list_each(                                                           \
+        proc##_node, &(table)->procs) for (struct pool__proc *proc =           \
+                                               pool__list_entry(proc##_node,   \
+                                                   struct pool__proc, node);   \
+                                           proc != NULL; proc = NULL)
 
 #endif

@@ -99,8 +99,7 @@ void
 pool__task_returned(struct pool_future *task)
 {
     task->lent = false;
-    if (task->state == POOL__TASK_FAILED ||
-        task->state == POOL__TASK_CANCELLED)
+    if (task->state == POOL__TASK_FAILED || task->state == POOL__TASK_CANCELLED)
         drop_payload(task);
     free_if_done(task);
 }
@@ -122,7 +121,8 @@ settle(struct pool_future *task, enum pool__task_state state, int code)
 }
 
 static const pool_failure_t out_of_memory = {.code = POOL_ENOMEM,
-    .message = "no memory for the result", .exit_status = -1};
+    .message = "no memory for the result",
+    .exit_status = -1};
 
 void
 pool__task_value(

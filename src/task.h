@@ -44,9 +44,9 @@ struct pool_future {
     int32_t code;         /* once settled */
     uint16_t function;
     uint8_t state;
-    bool lent;       /* a channel reads data */
-    bool waited;     /* a pool_wait counts its end */
-    bool counted;    /* a pool_wait has seen it */
+    bool lent;    /* a channel reads data */
+    bool waited;  /* a pool_wait counts its end */
+    bool counted; /* a pool_wait has seen it */
     uint8_t attempts;
     _Alignas(16) uint8_t room[POOL__TASK_ROOM];
 };
@@ -67,11 +67,10 @@ void pool__task_returned(struct pool_future *task);
  * channel holds. The task may be gone afterwards.
  * value: bytes are copied; with block, they are its beginning and the task
  *   takes it over. Out of memory settles it as failed. */
-void pool__task_value(struct pool_future *task, const void *data, size_t size,
-    void *block);
+void pool__task_value(
+    struct pool_future *task, const void *data, size_t size, void *block);
 /* failure's message is copied; its other members are taken as they are. */
-void pool__task_failed(
-    struct pool_future *task, const pool_failure_t *failure);
+void pool__task_failed(struct pool_future *task, const pool_failure_t *failure);
 void pool__task_cancelled(struct pool_future *task);
 
 static inline bool

@@ -10,7 +10,7 @@
 #define pool__unlikely(x) __builtin_expect(!!(x), 0)
 
 #define pool__container(pointer, type, member)                                 \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Read and write memory that another process uses too. */
 #define pool__load(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)

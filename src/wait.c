@@ -94,8 +94,8 @@ drive_each(struct wait *w, struct pollfd *set, int most)
         int next = uv_backend_timeout(&pool->loop);
         if (next >= 0 && (most < 0 || next < most))
             most = next;
-        set[i++] = (struct pollfd){
-            .fd = uv_backend_fd(&pool->loop), .events = POLLIN};
+        set[i++] =
+            (struct pollfd){.fd = uv_backend_fd(&pool->loop), .events = POLLIN};
     }
     return most;
 }
@@ -151,8 +151,7 @@ wait_for(struct wait *w, int timeout_ms)
 }
 
 static int
-check_wait(
-    pool_future_t *const *futures, size_t n, int mode, int timeout_ms)
+check_wait(pool_future_t *const *futures, size_t n, int mode, int timeout_ms)
 {
     if (futures == NULL && n != 0)
         return pool__fail(POOL_EINVAL, "pool_wait: futures is NULL");

@@ -26,7 +26,7 @@ struct worker {
     const struct pool__worker_config *config;
     const struct pool__worker_fds *fds;
     struct pool__region *region;
-    uint64_t ordinal; /* of the last call frame */
+    uint64_t ordinal;    /* of the last call frame */
     uint64_t start, end; /* as in the region; the region's are only written */
     uint8_t *input;
     size_t input_size, have, at;
@@ -84,8 +84,7 @@ send_directly(
     uint8_t head[POOL__FRAME_HEADER];
     struct iovec parts[] = {{head, sizeof head},
         {(void *)(size_t)payload, frame->size},
-        {(void *)(size_t)zeros,
-            (size_t)(extent - sizeof head - frame->size)}};
+        {(void *)(size_t)zeros, (size_t)(extent - sizeof head - frame->size)}};
 
     flush(w);
     pool__frame_put(head, frame);
@@ -137,8 +136,8 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
     pool__store(&region->started_ns, began);
     pool__store(&region->running, w->ordinal);
     call->room = frame_place(w) + POOL__FRAME_HEADER;
-    call->room_size = POOL__REPLY_BUFFER - (size_t)(w->end - w->start) -
-                      POOL__FRAME_HEADER;
+    call->room_size =
+        POOL__REPLY_BUFFER - (size_t)(w->end - w->start) - POOL__FRAME_HEADER;
     call->rank = w->config->number;
     call->size = w->config->workers;
     pool__call_begin(call, payload, frame->size);
@@ -146,7 +145,8 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
         give_up();
     int rc = pool__call_run(call, w->functions[frame->flags]);
     pool__stdio_flush();
-    struct pool__frame reply = {.type = POOL__FRAME_REPLY, .id = frame->id,
+    struct pool__frame reply = {.type = POOL__FRAME_REPLY,
+        .id = frame->id,
         .size = (uint32_t)call->result_size,
         .flags = pool__duration_pack(pool__now_ns() - began)};
     if (pool__likely(rc == 0))
@@ -211,8 +211,8 @@ serve_input(struct worker *w)
     for (;;) {
         const uint8_t *bytes = w->input + w->at;
         size_t n = w->have - w->at;
-        int64_t extent = pool__frame_split(
-            bytes, n, POOL__FRAME_MAX_PAYLOAD, &frame);
+        int64_t extent =
+            pool__frame_split(bytes, n, POOL__FRAME_MAX_PAYLOAD, &frame);
         if (extent < 0)
             give_up();
         if (extent == 0)
@@ -254,7 +254,8 @@ say_hello(struct worker *w)
 
     pool_encode(payload, sizeof payload, &size, "u", POOL__PROTOCOL_VERSION);
     struct pool__frame hello = {.type = POOL__FRAME_HELLO,
-        .id = w->config->incarnation, .size = (uint32_t)size};
+        .id = w->config->incarnation,
+        .size = (uint32_t)size};
     send_frame(w, &hello, payload);
 }
 
@@ -278,8 +279,8 @@ pool__worker_main(const struct pool__worker_config *config,
     for (size_t need = INPUT_SIZE;; need = serve_input(&w)) {
         make_room(&w, need);
         flush(&w);
-        ssize_t got = pool__read(
-            fds->tasks, w.input + w.have, w.input_size - w.have);
+        ssize_t got =
+            pool__read(fds->tasks, w.input + w.have, w.input_size - w.have);
         if (got <= 0)
             give_up();
         w.have += (size_t)got;

@@ -90,8 +90,8 @@ test_await_gone(pid_t pid)
 void *
 test_shared(size_t size)
 {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(
+        NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     ck_assert(memory != MAP_FAILED);
     return memory;

@@ -35,14 +35,14 @@ struct test {
     const char *name;
     void (*run)(int);
 };
-int test_main(const char *suite, const struct test *tests, int argc,
-    char **argv);
+int test_main(
+    const char *suite, const struct test *tests, int argc, char **argv);
 
 /* Tasks that many tests use. */
-int task_double(pool_call_t *call);  /* "d" x -> "d" 2x */
-int task_echo(pool_call_t *call);    /* bytes -> the same bytes */
-int task_pid(pool_call_t *call);     /* -> "i" the worker's pid */
+int task_double(pool_call_t *call);    /* "d" x -> "d" 2x */
+int task_echo(pool_call_t *call);      /* bytes -> the same bytes */
+int task_pid(pool_call_t *call);       /* -> "i" the worker's pid */
 int task_kill_self(pool_call_t *call); /* SIGKILL */
-int task_hang(pool_call_t *call);    /* for ever */
+int task_hang(pool_call_t *call);      /* for ever */
 
 #endif

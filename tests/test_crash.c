@@ -14,8 +14,17 @@
 
 /* ---- ways to go, and when --------------------------------------------- */
 
-enum way { BY_ERROR, BY_EXIT, BY_EXIT_NOW, BY_QUICK_EXIT, BY_ABORT, BY_SEGV,
-    BY_KILL, BY_OVERFLOW, WAYS };
+enum way {
+    BY_ERROR,
+    BY_EXIT,
+    BY_EXIT_NOW,
+    BY_QUICK_EXIT,
+    BY_ABORT,
+    BY_SEGV,
+    BY_KILL,
+    BY_OVERFLOW,
+    WAYS
+};
 enum when { BEFORE_ARGS, IN_TASK, AFTER_RETURN, WHENS };
 
 static int
@@ -219,9 +228,8 @@ torn_replies_are_dropped(int unused)
     pool = test_pool(1);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         pool_future_t *f, *next;
-        ck_assert_int_eq(pool_submit_bytes(
-                             pool, &f, NULL, task_torn, bytes, parts[i]),
-            0);
+        ck_assert_int_eq(
+            pool_submit_bytes(pool, &f, NULL, task_torn, bytes, parts[i]), 0);
         ck_assert_int_eq(pool_submit(pool, &next, task_double, "d", 1.0), 0);
         check_end(f, &ends[BY_KILL]);
         ck_assert_int_eq(pool_future_error(next, PATIENCE_MS), 0);
@@ -313,8 +321,7 @@ killed_after_the_result(int unused)
         pool_future_t *pid_of, *f;
         int pid = 0, six = 0;
         ck_assert_int_eq(pool_submit(pool, &pid_of, task_pid, ""), 0);
-        ck_assert_int_eq(
-            pool_future_result(pid_of, PATIENCE_MS, "i", &pid), 0);
+        ck_assert_int_eq(pool_future_result(pid_of, PATIENCE_MS, "i", &pid), 0);
         pool_future_free(pid_of);
         *mark = 0;
         ck_assert_int_eq(
@@ -400,8 +407,7 @@ killed_at_random_instants(int unused)
         int pid = 0, died = 0;
         memset(counters, 0, N * sizeof *counters);
         ck_assert_int_eq(pool_submit(pool, &pid_of, task_pid, ""), 0);
-        ck_assert_int_eq(
-            pool_future_result(pid_of, PATIENCE_MS, "i", &pid), 0);
+        ck_assert_int_eq(pool_future_result(pid_of, PATIENCE_MS, "i", &pid), 0);
         pool_future_free(pid_of);
         int at = rand_r(&seed) % N;
         for (int i = 0; i < N; i++) {
@@ -461,8 +467,8 @@ neighbours_kill_each_other(int unused)
             pool_future_free(f[i]);
         }
         for (int i = 0; i < n; i++)
-            ck_assert_int_eq(pool_submit(pool, &f[i], task_kill_all, "ti",
-                                 ADDRESS(pids), n),
+            ck_assert_int_eq(
+                pool_submit(pool, &f[i], task_kill_all, "ti", ADDRESS(pids), n),
                 0);
         for (int i = 0; i < n; i++) {
             int rc = pool_future_error(f[i], PATIENCE_MS);

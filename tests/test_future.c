@@ -134,8 +134,7 @@ cancel_what_was_sent_ahead(int unused)
     test_begin();
     pool = test_pool(1);
     for (int i = 0; i < 50; i++) { /* so short that many are sent ahead */
-        ck_assert_int_eq(
-            pool_submit(pool, &first, task_double, "d", 1.0), 0);
+        ck_assert_int_eq(pool_submit(pool, &first, task_double, "d", 1.0), 0);
         ck_assert_int_eq(pool_future_error(first, PATIENCE_MS), 0);
         pool_future_free(first);
     }
@@ -191,8 +190,7 @@ outcomes(int unused)
             pool_future_t *f;
             ck_assert_int_eq(
                 pool_submit(pool, &f, table[i].fn, "s", "text"), 0);
-            ck_assert_int_eq(
-                pool_future_error(f, PATIENCE_MS), table[i].code);
+            ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), table[i].code);
             const pool_failure_t *failure = pool_future_failure(f);
             ck_assert_int_eq(failure->code, table[i].code);
             ck_assert_int_eq(failure->task_code, table[i].task_code);
@@ -280,8 +278,8 @@ wait_modes(int unused)
     f[0] = submit_gate(pool, gate);
     ck_assert(test_await(&gate->begun, 1));
     f[1] = f[0]; /* counts once */
-    ck_assert_int_eq(pool_wait(f, 2, POOL_ALL_COMPLETED, 0, &done),
-        POOL_ETIMEDOUT);
+    ck_assert_int_eq(
+        pool_wait(f, 2, POOL_ALL_COMPLETED, 0, &done), POOL_ETIMEDOUT);
     ck_assert_uint_eq(done, 0);
     ck_assert_int_eq(
         pool_wait(f, 2, POOL_FIRST_COMPLETED, 20, &done), POOL_ETIMEDOUT);
@@ -415,8 +413,7 @@ task_waits_on_itself(pool_call_t *call)
     pool_future_free(inner);
     if (rc == 0 && pool_poll(own_pool, -1) != POOL_EDEADLK)
         rc = 8;
-    if (rc == 0 &&
-        pool_shutdown(own_pool, POOL_SHUTDOWN_WAIT) != POOL_EDEADLK)
+    if (rc == 0 && pool_shutdown(own_pool, POOL_SHUTDOWN_WAIT) != POOL_EDEADLK)
         rc = 9;
     return rc == 0 ? pool_call_return(call, "i", 1) : rc;
 }

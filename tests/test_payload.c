@@ -42,9 +42,8 @@ echo(pool_t *pool, size_t size)
 static void
 every_threshold(int unused)
 {
-    static const size_t around[] = {
-        0, 8, 80, 4096, 65536 - 16, 65536, 131072 - 16, 131072, 262144, 1 << 20,
-        4 << 20};
+    static const size_t around[] = {0, 8, 80, 4096, 65536 - 16, 65536,
+        131072 - 16, 131072, 262144, 1 << 20, 4 << 20};
 
     (void)unused;
     test_begin();
@@ -92,8 +91,8 @@ both_ways_at_once(int unused)
     test_begin();
     pool = test_pool(2);
     for (int i = 0; i < N; i++)
-        ck_assert_int_eq(pool_submit_bytes(
-                             pool, &futures[i], NULL, task_echo, bytes, size),
+        ck_assert_int_eq(
+            pool_submit_bytes(pool, &futures[i], NULL, task_echo, bytes, size),
             0);
     for (int i = 0; i < N; i++) {
         const void *data;
@@ -188,11 +187,9 @@ limits_hold(int unused)
     ck_assert(strstr(pool_errmsg(), "101 bytes") != NULL);
     echo(pool, 100);
     for (int how = 0; how < 3; how++) {
-        ck_assert_int_eq(pool_submit(pool, &future, task_return_sized, "ii",
-                             1001, how),
-            0);
         ck_assert_int_eq(
-            pool_future_error(future, PATIENCE_MS), POOL_ETOOBIG);
+            pool_submit(pool, &future, task_return_sized, "ii", 1001, how), 0);
+        ck_assert_int_eq(pool_future_error(future, PATIENCE_MS), POOL_ETOOBIG);
         ck_assert(strstr(pool_future_failure(future)->message,
                       "the limit is 1000") != NULL);
         pool_future_free(future);

@@ -23,8 +23,7 @@ options_are_checked(int unused)
         {"workers is -1", {.size = size, .workers = -1}},
         {"workers is 1025", {.size = size, .workers = 1025}},
         {"min_workers is -2", {.size = size, .min_workers = -2}},
-        {"min_workers is 3",
-            {.size = size, .workers = 2, .min_workers = 3}},
+        {"min_workers is 3", {.size = size, .workers = 2, .min_workers = 3}},
         {"backend is 7", {.size = size, .backend = 7}},
         {"kill_grace_ms is -2", {.size = size, .kill_grace_ms = -2}},
         {"max_pending is -5", {.size = size, .max_pending = -5}},
@@ -53,8 +52,7 @@ run_one(pool_t *pool)
     double y = 0;
 
     ck_assert_int_eq(pool_submit(pool, &future, task_double, "d", 4.0), 0);
-    ck_assert_int_eq(
-        pool_future_result(future, PATIENCE_MS, "d", &y), 0);
+    ck_assert_int_eq(pool_future_result(future, PATIENCE_MS, "d", &y), 0);
     ck_assert_double_eq(y, 8.0);
     pool_future_free(future);
 }
@@ -144,8 +142,7 @@ serial_runs_here(int unused)
     ck_assert_int_eq(pool_future_cancel(future), POOL_EBUSY);
     pool_future_free(future);
     ck_assert_int_eq(pool_shutdown(pool, POOL_SHUTDOWN_WAIT), 0);
-    ck_assert_int_eq(
-        pool_submit(pool, &future, task_pid, ""), POOL_ESHUTDOWN);
+    ck_assert_int_eq(pool_submit(pool, &future, task_pid, ""), POOL_ESHUTDOWN);
     pool_destroy(pool);
     test_end();
 }
@@ -218,8 +215,7 @@ shutdown_without_wait_finishes(int unused)
     pool = test_pool(1);
     ck_assert_int_eq(pool_submit(pool, &future, task_double, "d", 3.0), 0);
     ck_assert_int_eq(pool_shutdown(pool, 0), 0);
-    ck_assert_int_eq(
-        pool_future_result(future, PATIENCE_MS, "d", &y), 0);
+    ck_assert_int_eq(pool_future_result(future, PATIENCE_MS, "d", &y), 0);
     ck_assert_double_eq(y, 6.0);
     pool_future_free(future);
     pool_destroy(pool);
@@ -286,8 +282,8 @@ futures_outlive_the_pool(int unused)
     ck_assert_int_eq(pool_future_result(future, 0, "d", &y), 0);
     ck_assert_double_eq(y, 3.0);
     ck_assert_int_eq(pool_future_result(future, 0, "s", &text), POOL_EFORMAT);
-    ck_assert(strstr(pool_future_failure(failed)->message, "argument 1") !=
-              NULL);
+    ck_assert(
+        strstr(pool_future_failure(failed)->message, "argument 1") != NULL);
     pool_future_free(future);
     pool_future_free(failed);
     test_end();
@@ -372,8 +368,7 @@ ask_stage(pool_t *pool)
     int value = -1;
 
     ck_assert_int_eq(pool_submit(pool, &future, task_stage, ""), 0);
-    ck_assert_int_eq(
-        pool_future_result(future, PATIENCE_MS, "i", &value), 0);
+    ck_assert_int_eq(pool_future_result(future, PATIENCE_MS, "i", &value), 0);
     pool_future_free(future);
     return value;
 }

@@ -107,8 +107,8 @@ check_linear(const struct setting *setting, double base, size_t n)
         ck_assert_ptr_null(locals[r].failure);
         ck_assert_uint_eq(locals[r].parameters.count, n / k + (r < n % k));
         ck_assert_uint_eq(locals[r].parameters.first, row);
-        ck_assert_int_eq(pool_decode(locals[r].results,
-                             locals[r].results_size, "ad", &values, &got),
+        ck_assert_int_eq(pool_decode(locals[r].results, locals[r].results_size,
+                             "ad", &values, &got),
             0);
         ck_assert_uint_eq(got, locals[r].parameters.count);
         for (size_t i = 0; i < got; i++, row++) {
@@ -183,8 +183,7 @@ array_split(int unused)
         job.values = values;
         ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
         ck_assert_int_eq(pool_gather(scatter, PATIENCE_MS, &results), 0);
-        ck_assert_int_eq(
-            pool_local_results(pool, results, &locals, &count), 0);
+        ck_assert_int_eq(pool_local_results(pool, results, &locals, &count), 0);
         for (size_t i = 0; i < count; i++)
             ck_assert_uint_eq(locals[i].parameters.count, table[t].split[i]);
         ck_assert(count == 8 || table[t].split[count] == 0);
@@ -224,8 +223,7 @@ grid(int unused)
         job.names = names;
         ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
         ck_assert_int_eq(pool_gather(scatter, PATIENCE_MS, &results), 0);
-        ck_assert_int_eq(
-            pool_local_results(pool, results, &locals, &count), 0);
+        ck_assert_int_eq(pool_local_results(pool, results, &locals, &count), 0);
         for (size_t r = 0; r < count; r++) {
             const pool_rows_t *rows = &locals[r].parameters;
             ck_assert_int_eq(memcmp(rows->values, values[rows->first],
@@ -402,8 +400,7 @@ build_counted(pool_call_t *call, void **model)
     if (rc < 0)
         return rc;
     *model = (struct counts *)(uintptr_t)address;
-    __atomic_add_fetch(
-        &((struct counts *)*model)->built, 1, __ATOMIC_ACQ_REL);
+    __atomic_add_fetch(&((struct counts *)*model)->built, 1, __ATOMIC_ACQ_REL);
     return 0;
 }
 
@@ -442,8 +439,8 @@ built_once_released_once(int unused)
         for (int i = 0; i < 2; i++) { /* two in flight */
             unsigned char buffer[16];
             pool_job_t job = POOL_JOB_INIT;
-            pool_encode(buffer, sizeof buffer, &job.build_arguments_size,
-                "t", ADDRESS(&counts[i]));
+            pool_encode(buffer, sizeof buffer, &job.build_arguments_size, "t",
+                ADDRESS(&counts[i]));
             job.build_arguments = buffer;
             job.build = build_counted;
             job.execute = execute_counted;
@@ -593,9 +590,8 @@ partial_gather(int unused)
     job.columns = 1;
     job.values = values;
     ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
-    ck_assert_int_eq(pool_future_error(
-                         pool_scatter_future(scatter, 0), PATIENCE_MS),
-        0);
+    ck_assert_int_eq(
+        pool_future_error(pool_scatter_future(scatter, 0), PATIENCE_MS), 0);
     ck_assert_int_eq(pool_gather(scatter, 10, &results), POOL_ETIMEDOUT);
     ck_assert_int_eq(pool_local_results(pool, results, &locals, &count), 0);
     ck_assert_int_eq(locals[0].error, 0);
@@ -644,8 +640,7 @@ wrong_number_of_results(int unused)
     job.values = values;
     ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
     ck_assert_int_eq(pool_gather(scatter, PATIENCE_MS, &results), 0);
-    ck_assert_int_eq(
-        pool_results_matrix(results, 1, out, ok), POOL_EFORMAT);
+    ck_assert_int_eq(pool_results_matrix(results, 1, out, ok), POOL_EFORMAT);
     ck_assert(strstr(pool_errmsg(), "rank 1") != NULL);
     ck_assert(ok[0] && ok[1] && !ok[2] && !ok[3]);
     ck_assert(out[1] == 0 && isnan(out[2]));
@@ -673,41 +668,79 @@ bad_jobs(int unused)
         {POOL_EINVAL, "size is 0", {.size = 0}},
         {POOL_EINVAL, "execute", {.size = size, .rows = 1}},
         {POOL_EINVAL, "rows is 0",
-            {.size = size, .execute = execute_sum, .columns = 1,
+            {.size = size,
+                .execute = execute_sum,
+                .columns = 1,
                 .values = values}},
         {POOL_EINVAL, "one of",
             {.size = size, .execute = execute_sum, .rows = 1}},
         {POOL_EINVAL, "one of",
-            {.size = size, .execute = execute_sum, .rows = 1, .columns = 1,
-                .values = values, .items = items, .items_size = 3}},
+            {.size = size,
+                .execute = execute_sum,
+                .rows = 1,
+                .columns = 1,
+                .values = values,
+                .items = items,
+                .items_size = 3}},
         {POOL_EINVAL, "columns",
-            {.size = size, .execute = execute_sum, .rows = 1,
+            {.size = size,
+                .execute = execute_sum,
+                .rows = 1,
                 .values = values}},
         {POOL_EINVAL, "schedule is 9",
-            {.size = size, .execute = execute_sum, .rows = 1, .columns = 1,
-                .values = values, .schedule = 9}},
+            {.size = size,
+                .execute = execute_sum,
+                .rows = 1,
+                .columns = 1,
+                .values = values,
+                .schedule = 9}},
         {POOL_ETOOBIG, "doubles",
-            {.size = size, .execute = execute_sum, .rows = SIZE_MAX / 16,
-                .columns = 4, .values = values}},
+            {.size = size,
+                .execute = execute_sum,
+                .rows = SIZE_MAX / 16,
+                .columns = 4,
+                .values = values}},
         {POOL_EINVAL, "3 values",
-            {.size = size, .execute = execute_sum, .rows = 4, .items = items,
+            {.size = size,
+                .execute = execute_sum,
+                .rows = 4,
+                .items = items,
                 .items_size = 3}},
         {POOL_EFORMAT, "byte",
-            {.size = size, .execute = execute_sum, .rows = 1,
-                .items = broken, .items_size = 2}},
+            {.size = size,
+                .execute = execute_sum,
+                .rows = 1,
+                .items = broken,
+                .items_size = 2}},
         {POOL_EFORMAT, "build_arguments",
-            {.size = size, .execute = execute_sum, .rows = 1, .columns = 1,
-                .values = values, .build_arguments = broken,
+            {.size = size,
+                .execute = execute_sum,
+                .rows = 1,
+                .columns = 1,
+                .values = values,
+                .build_arguments = broken,
                 .build_arguments_size = 2}},
         {POOL_EINVAL, "build_arguments",
-            {.size = size, .execute = execute_sum, .rows = 1, .columns = 1,
-                .values = values, .build_arguments_size = 2}},
+            {.size = size,
+                .execute = execute_sum,
+                .rows = 1,
+                .columns = 1,
+                .values = values,
+                .build_arguments_size = 2}},
         {POOL_EINVAL, "column 0",
-            {.size = size, .execute = execute_sum, .rows = 1, .columns = 1,
-                .values = values, .names = no_name}},
+            {.size = size,
+                .execute = execute_sum,
+                .rows = 1,
+                .columns = 1,
+                .values = values,
+                .names = no_name}},
         {POOL_EFORMAT, "column 0",
-            {.size = size, .execute = execute_sum, .rows = 1, .columns = 1,
-                .values = values, .names = no_text}},
+            {.size = size,
+                .execute = execute_sum,
+                .rows = 1,
+                .columns = 1,
+                .values = values,
+                .names = no_text}},
     };
     struct setting setting = {POOL_FORK, 1};
     pool_t *pool;
@@ -720,8 +753,8 @@ bad_jobs(int unused)
         ck_assert_int_eq(
             pool_scatter(pool, &scatter, &table[i].job), table[i].code);
         ck_assert_ptr_null(scatter);
-        ck_assert_msg(strstr(pool_errmsg(), table[i].word) != NULL,
-            "%zu: %s", i, pool_errmsg());
+        ck_assert_msg(strstr(pool_errmsg(), table[i].word) != NULL, "%zu: %s",
+            i, pool_errmsg());
     }
     pool_destroy(pool);
     test_end();
