@@ -497,13 +497,24 @@ read_some(struct pool__channel *ch)
     return got;
 }
 
+static void
+end_of_stream(struct pool__channel *ch)
+{
+    ch->ended = true;
+    if (ch->open)
+        uv_poll_stop(&ch->readable);
+    ch->events->closed(ch->owner);
+}
+
 void
 pool__channel_read(struct pool__channel *ch, size_t budget)
 {
     size_t before = 0;
 
-    while (before < budget && !ch->broken) {
+    while (before < budget && !ch->broken && !ch->ended) {
         ssize_t got = read_some(ch);
+        if (got == 0 && !ch->broken)
+            end_of_stream(ch);
         if (got <= 0)
             break;
         before += (size_t)got;

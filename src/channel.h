@@ -24,6 +24,8 @@ struct pool__channel_events {
     void (*batch_end)(void *owner);
     /* A large payload is no longer read. */
     void (*payload_sent)(void *owner, void *task);
+    /* The worker closed its end and may live on; nothing is read after. */
+    void (*closed)(void *owner);
     /* The worker broke the protocol; say it once, nothing is read after. */
     void (*violation)(void *owner, const char *what);
 };
@@ -50,6 +52,7 @@ struct pool__channel {
     struct pool__region *region;
     uint32_t max_result;
     bool open;                /* its poll handles are in the loop */
+    bool ended;     /* the worker's end is closed */
     bool broken;              /* a violation was told */
     bool writing;             /* writable is watched: the pipe was full */
     bool grown_out, grown_in; /* larger pipes were asked for */

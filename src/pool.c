@@ -50,6 +50,12 @@ on_payload_sent(void *proc, void *task)
 }
 
 static void
+on_closed(void *proc)
+{
+    pool__proc_event(proc, POOL__EV_CLOSED);
+}
+
+static void
 on_violation(void *owner, const char *what)
 {
     struct pool__proc *proc = owner;
@@ -84,6 +90,7 @@ static const struct pool__table_events table_events = {
     .channel = {.reply = on_reply,
         .batch_end = on_batch_end,
         .payload_sent = on_payload_sent,
+        .closed = on_closed,
         .violation = on_violation},
     .ready = on_ready,
     .ended = on_ended,

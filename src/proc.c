@@ -112,6 +112,18 @@ terminate(struct pool__proc *proc)
     uv_timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
 }
 
+/* It is dying, most likely; one that lives on is no worker any more. */
+static void
+closed(struct pool__proc *proc)
+{
+    if (proc->grace_ms <= 0) {
+        kill_now(proc);
+        return;
+    }
+    proc->state = POOL__PROC_STOPPING;
+    uv_timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
+}
+
 /* Politely: it ends after what it has been sent. */
 static void
 retire(struct pool__proc *proc)
@@ -203,14 +215,14 @@ died(struct pool__proc *proc)
 /* A cell that is NULL can't happen. */
 static action *const table[POOL__PROC_STATES][POOL__PROC_EVENTS] = {
     /* clang-format off */
-    /*            SPAWNED  REFUSED  HELLO        RETIRE    TERM       KILL      TIMER        DEATH   STATUS */
-    /*SPAWNING*/ {spawned, finish,  NULL,        abandon,  abandon,   abandon,  spawn_late,  NULL,   NULL},
-    /*STARTING*/ {NULL,    ignore,  ready,       kill_now, kill_now,  kill_now, kill_now,    died,   ignore},
-    /*READY   */ {NULL,    ignore,  hello_again, retire,   terminate, kill_now, NULL,        died,   ignore},
-    /*STOPPING*/ {NULL,    ignore,  hello_again, ignore,   terminate, kill_now, kill_now,    died,   ignore},
-    /*KILLED  */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   kill_again,  died,   ignore},
-    /*DEAD    */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   finish     , ignore, finish},
-    /*GONE    */ {NULL,    ignore,  ignore,      ignore,   ignore,    ignore,   ignore,      ignore, ignore},
+    /*            SPAWNED  REFUSED  HELLO        CLOSED  RETIRE    TERM       KILL      TIMER       DEATH   STATUS */
+    /*SPAWNING*/ {spawned, finish,  NULL,        NULL,   abandon,  abandon,   abandon,  spawn_late, NULL,   NULL},
+    /*STARTING*/ {NULL,    ignore,  ready,       closed, kill_now, kill_now,  kill_now, kill_now,   died,   ignore},
+    /*READY   */ {NULL,    ignore,  hello_again, closed, retire,   terminate, kill_now, NULL,       died,   ignore},
+    /*STOPPING*/ {NULL,    ignore,  hello_again, ignore, ignore,   terminate, kill_now, kill_now,   died,   ignore},
+    /*KILLED  */ {NULL,    ignore,  ignore,      ignore, ignore,   ignore,    ignore,   kill_again, died,   ignore},
+    /*DEAD    */ {NULL,    ignore,  ignore,      ignore, ignore,   ignore,    ignore,   finish,     ignore, finish},
+    /*GONE    */ {NULL,    ignore,  ignore,      ignore, ignore,   ignore,    ignore,   ignore,     ignore, ignore},
     /* clang-format on */
 };
 

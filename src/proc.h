@@ -22,6 +22,7 @@ enum pool__proc_event {
     POOL__EV_SPAWNED, /* the forkserver made it: pid and pidfd are set */
     POOL__EV_REFUSED, /* or could not, or is itself gone */
     POOL__EV_HELLO,   /* its first frame */
+    POOL__EV_CLOSED,  /* it closed its end of the result pipe */
     POOL__EV_RETIRE,  /* it shall end when it has done what it holds */
     POOL__EV_TERM,    /* it shall end now: SIGTERM, grace, SIGKILL */
     POOL__EV_KILL,    /* it shall be killed */

@@ -280,15 +280,15 @@ pool__table_init(struct pool__table *t, uv_loop_t *loop,
         events->channel, on_ready, on_ended, on_gone};
     t->proc_events.channel.hello = on_hello;
     pool__list_init(&t->procs);
+    uv_timer_init(loop, &t->backoff);
+    t->backoff.data = t;
+    t->forkserver = *forkserver;
+    pool__list_init(&t->forkserver.node);
+    pool__forkserver_init(forkserver);
     t->inbox.size = POOL__INBOX_MIN + (256u << 10);
     t->inbox.bytes = pool__malloc(t->inbox.size);
     if (t->inbox.bytes == NULL)
         return pool__fail(POOL_ENOMEM, "a pool's receive buffer");
-    t->forkserver = *forkserver;
-    pool__list_init(&t->forkserver.node);
-    pool__forkserver_init(forkserver);
-    uv_timer_init(loop, &t->backoff);
-    t->backoff.data = t;
     return listen_to_forkserver(t);
 }
 

@@ -7,7 +7,7 @@
 
 #include "forkpool.h"
 
-#define PATIENCE_MS 60000 /* a loaded machine does not fail a test */
+#define PATIENCE_MS 20000 /* a loaded machine does not fail a test */
 
 /* Whether the full suites were asked for (FORKPOOL_TEST_FULL=1). */
 bool test_full(void);
@@ -20,7 +20,9 @@ void test_end(void);
 /* A pool with so many workers, all ready. */
 pool_t *test_pool(int workers);
 
-/* Wait until a process is gone (not even a zombie of its parent). */
+/* The state letter of a process, as in /proc/PID/stat; 0: there is none. */
+char test_state(pid_t pid);
+/* Wait until a process has ended. */
 void test_await_gone(pid_t pid);
 
 /* Memory that this process and its workers share, zeroed; lives for ever. */
@@ -29,6 +31,9 @@ void *test_shared(size_t size);
 /* Wait until *word is at least value; false after PATIENCE_MS. For workers
  * too: asserts nothing. */
 bool test_await(const int *word, int value);
+
+/* In a worker: the write end of its result pipe. */
+int test_result_pipe(void);
 
 /* One program: a case for each function, run by main. */
 struct test {

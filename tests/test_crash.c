@@ -188,19 +188,6 @@ killed_idle_is_replaced(int unused)
 
 /* ---- in mid-write, and after ------------------------------------------ */
 
-/* The write end of the result pipe: the one descriptor for writing that is a
- * pipe and none of the standard three. */
-static int
-result_pipe(void)
-{
-    for (int fd = 3; fd < 4096; fd++) {
-        int flags = fcntl(fd, F_GETFL);
-        if (flags >= 0 && (flags & O_ACCMODE) == O_WRONLY)
-            return fd;
-    }
-    return -1;
-}
-
 /* Puts the first bytes of a reply of 1,000 bytes into the pipe, and dies. */
 static int
 task_torn(pool_call_t *call)
@@ -210,7 +197,7 @@ task_torn(pool_call_t *call)
     size_t size;
 
     pool_call_bytes(call, &data, &size);
-    if (write(result_pipe(), head, size) != (ssize_t)size)
+    if (write(test_result_pipe(), head, size) != (ssize_t)size)
         return 1;
     raise(SIGKILL);
     return 0;
@@ -293,19 +280,6 @@ task_mark(pool_call_t *call)
     return rc < 0 ? rc : pool_call_return(call, "i", 6);
 }
 
-static char
-state_of(pid_t pid)
-{
-    char path[64], line[512];
-
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *file = fopen(path, "r");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_ptr_nonnull(fgets(line, sizeof line, file));
-    fclose(file);
-    return strrchr(line, ')')[2];
-}
-
 /* The result is in the pipe, unread, when the worker is killed: it has run
  * the task and sleeps again. */
 static void
@@ -327,7 +301,7 @@ killed_after_the_result(int unused)
         ck_assert_int_eq(
             pool_submit(pool, &f, task_mark, "t", ADDRESS(mark)), 0);
         ck_assert(test_await(mark, 1));
-        while (state_of(pid) != 'S')
+        while (test_state(pid) != 'S')
             ;
         ck_assert_int_eq(kill(pid, SIGKILL), 0);
         test_await_gone(pid);

@@ -1,0 +1,380 @@
+/* Workers that lie: each violation ends the worker and fails its task; the
+ * supervisor reads nothing out of bounds, and the other tasks don't notice. */
+#define _GNU_SOURCE
+#include "support.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "proto.h"
+#include "region.h"
+
+/* ---- in the worker ---------------------------------------------------- */
+
+/* Its own shared region, mapped a second time. */
+static struct pool__region *
+own_region(void)
+{
+    char path[64], target[100];
+
+    for (int fd = 3; fd < 4096; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        if (n > 0 && strncmp(target, "/memfd:forkpool", 15) == 0)
+            return pool__region_map(fd);
+    }
+    return NULL;
+}
+
+static void
+send_frame(uint32_t size, uint16_t type, uint64_t id, const void *payload,
+    size_t payload_size)
+{
+    unsigned char bytes[4096] = {0};
+    struct pool__frame frame = {.size = size, .type = type, .id = id};
+
+    pool__frame_put(bytes, &frame);
+    if (payload_size != 0)
+        memcpy(bytes + POOL__FRAME_HEADER, payload, payload_size);
+    size_t n = (POOL__FRAME_HEADER + payload_size + 7) & ~(size_t)7;
+    if (write(test_result_pipe(), bytes, n) < 0)
+        _exit(1);
+}
+
+/* The id of the running task: the host numbers from 1, one after another. */
+enum lie {
+    HUGE_LENGTH,
+    NO_TYPE,
+    BAD_TYPE,
+    GARBAGE,
+    UNKNOWN_TASK,
+    DUPLICATE_REPLY,
+    SECOND_HELLO,
+    A_CALL,
+    A_COLLECTIVE,
+    DIRTY_PADDING,
+    ERROR_WITHOUT_CODE,
+    ERROR_FORBIDDEN_CODE,
+    ERROR_DEEP,
+    END_FAR_AWAY,
+    END_BEFORE_START,
+    RUNNING_AND_CLAIMS,
+    BUFFER_OF_GARBAGE,
+    LIES
+};
+
+static void
+tell(enum lie lie, uint64_t id)
+{
+    static const char garbage[40] = "to be or not to be, that is the quest";
+    struct pool__error forbidden = {POOL_ESHUTDOWN, 0, "no"};
+    unsigned char error[POOL__ERROR_MAX], deep[1000];
+    struct pool__region *region = own_region();
+
+    memset(deep, 0x81, sizeof deep);
+    switch (lie) {
+    case HUGE_LENGTH:
+        send_frame(UINT32_MAX, POOL__FRAME_REPLY, id, NULL, 0);
+        break;
+    case NO_TYPE:
+        send_frame(0, 0, id, NULL, 0);
+        break;
+    case BAD_TYPE:
+        send_frame(0, 99, id, NULL, 0);
+        break;
+    case GARBAGE:
+        if (write(test_result_pipe(), garbage, sizeof garbage) < 0)
+            _exit(1);
+        break;
+    case UNKNOWN_TASK:
+        send_frame(0, POOL__FRAME_REPLY, id + 1000, NULL, 0);
+        break;
+    case DUPLICATE_REPLY:
+        send_frame(0, POOL__FRAME_REPLY, id - 1, NULL, 0);
+        break;
+    case SECOND_HELLO:
+        send_frame(0, POOL__FRAME_HELLO, id, NULL, 0);
+        break;
+    case A_CALL:
+        send_frame(0, POOL__FRAME_CALL, id, NULL, 0);
+        break;
+    case A_COLLECTIVE:
+        send_frame(0, POOL__FRAME_COLLECTIVE, id, NULL, 0);
+        break;
+    case DIRTY_PADDING:
+        send_frame(1, POOL__FRAME_REPLY, id, "ab", 2);
+        break;
+    case ERROR_WITHOUT_CODE:
+        send_frame(8, POOL__FRAME_ERROR, id, garbage, 8);
+        break;
+    case ERROR_FORBIDDEN_CODE: {
+        size_t n = pool__error_encode(error, &forbidden);
+        send_frame((uint32_t)n, POOL__FRAME_ERROR, id, error, n);
+        break;
+    }
+    case ERROR_DEEP:
+        send_frame(sizeof deep, POOL__FRAME_ERROR, id, deep, sizeof deep);
+        break;
+    case END_FAR_AWAY:
+        __atomic_store_n(&region->end, UINT64_MAX / 2, __ATOMIC_SEQ_CST);
+        break;
+    case END_BEFORE_START:
+        __atomic_store_n(&region->start, UINT64_MAX, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&region->end, 1, __ATOMIC_SEQ_CST);
+        break;
+    case RUNNING_AND_CLAIMS:
+        memset(region->claims, 0xff, sizeof region->claims);
+        region->running = UINT64_MAX;
+        region->started_ns = UINT64_MAX;
+        break;
+    case BUFFER_OF_GARBAGE:
+        memset(region->replies, 0xee, sizeof region->replies);
+        __atomic_store_n(&region->end, region->start + 4096, __ATOMIC_SEQ_CST);
+        break;
+    default:
+        break;
+    }
+}
+
+static int
+task_lie(pool_call_t *call)
+{
+    int32_t lie;
+    uint64_t id;
+    int rc = pool_call_args(call, "it", &lie, &id);
+
+    if (rc < 0)
+        return rc;
+    tell((enum lie)lie, id);
+    return task_hang(call); /* it must be ended from outside */
+}
+
+/* ---- in the host ------------------------------------------------------ */
+
+/* In whose eyes a worker that only scribbles over what the supervisor treats
+ * as hints has done nothing: it hangs, and is ended by the test. */
+static bool
+only_hints(enum lie lie)
+{
+    return lie == END_BEFORE_START || lie == RUNNING_AND_CLAIMS;
+}
+
+static void
+every_lie(int unused)
+{
+    (void)unused;
+    test_begin();
+    for (int lie = 0; lie < LIES; lie++) {
+        pool_future_t *before, *liar, *behind, *after;
+        pool_t *pool = test_pool(1);
+        double y = 0;
+        ck_assert_int_eq(pool_submit(pool, &before, task_double, "d", 1.0), 0);
+        ck_assert_int_eq(pool_future_error(before, PATIENCE_MS), 0);
+        ck_assert_int_eq(
+            pool_submit(pool, &liar, task_lie, "it", lie, UINT64_C(2)), 0);
+        ck_assert_int_eq(pool_submit(pool, &behind, task_double, "d", 5.0), 0);
+        if (only_hints((enum lie)lie)) {
+            ck_assert_int_eq(pool_future_error(liar, 50), POOL_ETIMEDOUT);
+        } else {
+            while (!pool_future_done(liar)) /* looks into the region */
+                ck_assert_int_eq(pool_poll(pool, 5), 0);
+            int rc = pool_future_error(liar, 0);
+            ck_assert_msg(rc == POOL_EPROTO, "lie %d: %d", lie, rc);
+            ck_assert_msg(
+                strstr(pool_future_failure(liar)->message, " ") != NULL,
+                "lie %d", lie);
+            ck_assert_int_eq(
+                pool_future_result(behind, PATIENCE_MS, "d", &y), 0);
+            ck_assert_double_eq(y, 10);
+            ck_assert_int_eq(
+                pool_submit(pool, &after, task_double, "d", 4.0), 0);
+            ck_assert_int_eq(
+                pool_future_result(after, PATIENCE_MS, "d", &y), 0);
+            pool_future_free(after);
+        }
+        pool_destroy(pool);
+        pool_future_free(before);
+        pool_future_free(liar);
+        pool_future_free(behind);
+    }
+    test_end();
+}
+
+/* The neighbour of a liar loses nothing. */
+static void
+neighbours_of_a_liar(int unused)
+{
+    enum { N = 500 };
+    pool_future_t *f[N], *liar;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(2);
+    for (int round = 0; round < 5; round++) {
+        ck_assert_int_eq(pool_submit(pool, &liar, task_lie, "it",
+                             (int)UNKNOWN_TASK, UINT64_C(1) << 40),
+            0);
+        for (int i = 0; i < N; i++)
+            ck_assert_int_eq(
+                pool_submit(pool, &f[i], task_double, "d", 1.0), 0);
+        for (int i = 0; i < N; i++) {
+            ck_assert_int_eq(pool_future_error(f[i], PATIENCE_MS), 0);
+            pool_future_free(f[i]);
+        }
+        ck_assert_int_eq(pool_future_error(liar, PATIENCE_MS), POOL_EPROTO);
+        pool_future_free(liar);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Part of a frame, and then nothing: the memory for the rest is not taken,
+ * and the pool can still be ended. */
+static int
+task_promise(pool_call_t *call)
+{
+    send_frame(200u << 20, POOL__FRAME_REPLY, 1, NULL, 0);
+    return task_hang(call);
+}
+
+static void
+a_promise_that_is_not_kept(int unused)
+{
+    pool_future_t *f;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    ck_assert_int_eq(pool_submit(pool, &f, task_promise, ""), 0);
+    ck_assert_int_eq(pool_future_error(f, 50), POOL_ETIMEDOUT);
+    pool_destroy(pool);
+    ck_assert_int_eq(pool_future_error(f, 0), POOL_ECANCELED);
+    pool_future_free(f);
+    test_end();
+}
+
+/* A worker that closes its pipes and runs on is ended after the grace. */
+static int
+task_close_all(pool_call_t *call)
+{
+    for (int fd = 3; fd < 4096; fd++)
+        close(fd);
+    return task_hang(call);
+}
+
+static void
+pipes_closed_and_running_on(int unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f;
+    pool_t *pool = NULL;
+
+    (void)unused;
+    test_begin();
+    options.workers = 1;
+    options.kill_grace_ms = 50;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(pool_submit(pool, &f, task_close_all, ""), 0);
+    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), POOL_EDIED);
+    pool_future_free(f);
+    ck_assert_int_eq(pool_submit(pool, &f, task_double, "d", 1.0), 0);
+    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), 0);
+    pool_future_free(f);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* A grandchild that holds the pipes doesn't hide the worker's death, and one
+ * in the worker's group dies with it. */
+static int
+task_grandchild(pool_call_t *call)
+{
+    uint64_t address;
+    int rc = pool_call_args(call, "t", &address);
+
+    if (rc < 0)
+        return rc;
+    pid_t pid = fork();
+    if (pid == 0)
+        for (;;)
+            pause();
+    *(int *)(uintptr_t)address = pid;
+    return task_kill_self(call);
+}
+
+static void
+a_grandchild_holds_the_pipes(int unused)
+{
+    int *pid = test_shared(sizeof *pid);
+    pool_future_t *f;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    ck_assert_int_eq(
+        pool_submit(pool, &f, task_grandchild, "t", (uint64_t)(uintptr_t)pid),
+        0);
+    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), POOL_EDIED);
+    ck_assert_int_gt(*pid, 0);
+    test_await_gone(*pid);
+    pool_future_free(f);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* The size of a region can't be changed under the supervisor's feet. */
+static int
+task_shrink(pool_call_t *call)
+{
+    char path[64], target[100];
+
+    for (int fd = 3; fd < 4096; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        if (n > 0 && strncmp(target, "/memfd:forkpool", 15) == 0)
+            return pool_call_return(call, "i", ftruncate(fd, 0));
+    }
+    return 1;
+}
+
+static void
+a_region_is_sealed(int unused)
+{
+    pool_future_t *f;
+    pool_t *pool;
+    int rc = 0;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    ck_assert_int_eq(pool_submit(pool, &f, task_shrink, ""), 0);
+    ck_assert_int_eq(pool_future_result(f, PATIENCE_MS, "i", &rc), 0);
+    ck_assert_int_eq(rc, -1);
+    pool_future_free(f);
+    pool_destroy(pool);
+    test_end();
+}
+
+static const struct test tests[] = {
+    {"every_lie", every_lie},
+    {"neighbours_of_a_liar", neighbours_of_a_liar},
+    {"a_promise_that_is_not_kept", a_promise_that_is_not_kept},
+    {"pipes_closed_and_running_on", pipes_closed_and_running_on},
+    {"a_grandchild_holds_the_pipes", a_grandchild_holds_the_pipes},
+    {"a_region_is_sealed", a_region_is_sealed},
+    {NULL, NULL},
+};
+
+int
+main(int argc, char **argv)
+{
+    return test_main("hostile", tests, argc, argv);
+}

@@ -1,0 +1,235 @@
+/* The scheduler's promises: what was sent ahead is safe, nothing waits behind
+ * a long task, replies behind one are seen. Order is asserted, not time. */
+#include "support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ADDRESS(p) ((uint64_t)(uintptr_t)(p))
+
+static int
+task_wait_for(pool_call_t *call)
+{
+    uint64_t gate;
+    int rc = pool_call_args(call, "t", &gate);
+
+    if (rc < 0)
+        return rc;
+    return test_await((int *)(uintptr_t)gate, 1)
+               ? pool_call_return(call, "i", 1)
+               : 2;
+}
+
+/* One function, so that the scheduler takes the long call for a short one. */
+static int
+task_tiny_or_gate(pool_call_t *call)
+{
+    uint64_t gate;
+    int rc = pool_call_args(call, "t", &gate);
+
+    if (rc == 0 && gate != 0 && !test_await((int *)(uintptr_t)gate, 1))
+        return 2;
+    return rc < 0 ? rc : pool_call_return(call, "i", 1);
+}
+
+/* 10,000 tiny tasks, a long one among them at a random place: all others
+ * settle while it runs. It ends when they have: by their word, not a clock. */
+static void
+nothing_waits_behind_a_long_task(int unused)
+{
+    enum { N = 10000 };
+    static pool_future_t *f[N];
+    int *gate = test_shared(sizeof *gate);
+    unsigned seed = 99;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(2);
+    for (int round = 0; round < (test_full() ? 20 : 4); round++) {
+        size_t done = 0;
+        int at = round == 0 ? 0 : rand_r(&seed) % N;
+        __atomic_store_n(gate, 0, __ATOMIC_RELEASE);
+        for (int i = 0; i < N; i++)
+            ck_assert_int_eq(pool_submit(pool, &f[i], task_tiny_or_gate, "t",
+                                 i == at ? ADDRESS(gate) : UINT64_C(0)),
+                0);
+        for (int i = 0; i < N; i++)
+            if (i != at)
+                ck_assert_int_eq(pool_future_error(f[i], PATIENCE_MS), 0);
+        ck_assert_int_eq(
+            pool_wait(f, N, POOL_ALL_COMPLETED, 0, &done), POOL_ETIMEDOUT);
+        ck_assert_uint_eq(done, N - 1);
+        ck_assert(pool_future_running(f[at]));
+        __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+        ck_assert_int_eq(pool_future_error(f[at], PATIENCE_MS), 0);
+        for (int i = 0; i < N; i++)
+            pool_future_free(f[i]);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* One worker: a reply that stands in the buffer behind a long task is seen. */
+static void
+a_reply_behind_a_long_task_is_seen(int unused)
+{
+    enum { N = 100 };
+    pool_future_t *f[N], *long_one;
+    int *gate = test_shared(sizeof *gate);
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    for (int i = 0; i < 50; i++) { /* learn that it is short */
+        ck_assert_int_eq(
+            pool_submit(pool, &long_one, task_tiny_or_gate, "t", UINT64_C(0)),
+            0);
+        ck_assert_int_eq(pool_future_error(long_one, PATIENCE_MS), 0);
+        pool_future_free(long_one);
+    }
+    for (int i = 0; i < N; i++)
+        ck_assert_int_eq(
+            pool_submit(pool, &f[i], task_tiny_or_gate, "t", UINT64_C(0)), 0);
+    ck_assert_int_eq(
+        pool_submit(pool, &long_one, task_tiny_or_gate, "t", ADDRESS(gate)), 0);
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(pool_future_error(f[i], PATIENCE_MS), 0);
+        pool_future_free(f[i]);
+    }
+    while (!pool_future_running(long_one))
+        ck_assert_int_eq(pool_poll(pool, 5), 0);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    ck_assert_int_eq(pool_future_error(long_one, PATIENCE_MS), 0);
+    pool_future_free(long_one);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Workers beyond the CPUs do run at once: n tasks that wait for each other. */
+static int
+task_meet(pool_call_t *call)
+{
+    uint64_t address;
+    int32_t n;
+    int rc = pool_call_args(call, "ti", &address, &n);
+
+    if (rc < 0)
+        return rc;
+    __atomic_add_fetch((int *)(uintptr_t)address, 1, __ATOMIC_ACQ_REL);
+    return test_await((int *)(uintptr_t)address, n) ? 0 : 1;
+}
+
+static void
+all_workers_run_at_once(int unused)
+{
+    enum { N = 10 };
+    int *count = test_shared(sizeof *count);
+    pool_future_t *f[N];
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(N);
+    for (int round = 1; round <= 5; round++) {
+        for (int i = 0; i < N; i++)
+            ck_assert_int_eq(pool_submit(pool, &f[i], task_meet, "ti",
+                                 ADDRESS(count), round * N),
+                0);
+        for (int i = 0; i < N; i++) {
+            ck_assert_int_eq(pool_future_error(f[i], PATIENCE_MS), 0);
+            pool_future_free(f[i]);
+        }
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* What a dead worker had not begun runs elsewhere, in order, once. */
+static int
+task_log_order(pool_call_t *call)
+{
+    uint64_t address;
+    int32_t number, kill_at;
+    int rc = pool_call_args(call, "tii", &address, &number, &kill_at);
+    int *log = (int *)(uintptr_t)address;
+
+    if (rc < 0)
+        return rc;
+    int at = __atomic_fetch_add(&log[0], 1, __ATOMIC_ACQ_REL);
+    log[1 + at] = number;
+    if (number == kill_at)
+        task_kill_self(call);
+    return 0;
+}
+
+static void
+unbegun_tasks_keep_their_order(int unused)
+{
+    enum { N = 300, KILL = 120 };
+    int *log = test_shared((N + 1) * sizeof *log);
+    pool_future_t *f[N];
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    for (int i = 0; i < N; i++)
+        ck_assert_int_eq(pool_submit(pool, &f[i], task_log_order, "tii",
+                             ADDRESS(log), i, KILL),
+            0);
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(
+            pool_future_error(f[i], PATIENCE_MS), i == KILL ? POOL_EDIED : 0);
+        pool_future_free(f[i]);
+    }
+    ck_assert_int_eq(log[0], N);
+    for (int i = 0; i < N; i++)
+        ck_assert_int_eq(log[1 + i], i);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Many pending tasks are cancelled at once, and those that are left run. */
+static void
+a_million_cancelled(int unused)
+{
+    const int n = test_full() ? 1000000 : 100000;
+    pool_future_t **f = calloc((size_t)n, sizeof *f), *blocker;
+    int *gate = test_shared(sizeof *gate);
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    ck_assert_int_eq(
+        pool_submit(pool, &blocker, task_wait_for, "t", ADDRESS(gate)), 0);
+    for (int i = 0; i < n; i++)
+        ck_assert_int_eq(pool_submit(pool, &f[i], task_double, "d", 1.0), 0);
+    for (int i = 0; i < n; i++)
+        ck_assert_int_eq(pool_future_cancel(f[i]), 0);
+    *gate = 1;
+    ck_assert_int_eq(pool_future_error(blocker, PATIENCE_MS), 0);
+    for (int i = 0; i < n; i++)
+        pool_future_free(f[i]);
+    pool_future_free(blocker);
+    pool_destroy(pool);
+    free(f);
+    test_end();
+}
+
+static const struct test tests[] = {
+    {"nothing_waits_behind_a_long_task", nothing_waits_behind_a_long_task},
+    {"a_reply_behind_a_long_task_is_seen", a_reply_behind_a_long_task_is_seen},
+    {"all_workers_run_at_once", all_workers_run_at_once},
+    {"unbegun_tasks_keep_their_order", unbegun_tasks_keep_their_order},
+    {"a_million_cancelled", a_million_cancelled},
+    {NULL, NULL},
+};
+
+int
+main(int argc, char **argv)
+{
+    return test_main("sched", tests, argc, argv);
+}
