@@ -15,7 +15,7 @@
  *   deaths and restarts wait until it comes back.
  * - Workers run as the same user and may do what that user may do. Isolation
  *   here is from faults, not from malice; see docs/security.md.
- * - Linux only: pidfds, sealed memfds and MADV_WIPEONFORK (5.9 or newer).
+ * - Linux only, with glibc: 4.14 or newer, 5.9 for pidfds and close_range.
  *
  * Conventions
  * - A fallible function returns 0 or a negative code of forkpool_error.h;
@@ -138,8 +138,8 @@ POOL_API int pool_shutdown(pool_t *pool, unsigned flags);
  * stay readable until they are freed. In a foreign fork child only memory and
  * descriptors of that child are given back.
  * pool: may be NULL.
- * Thread: the owner. Blocks: at most the kill grace and the time a killed
- * process takes to go. */
+ * Thread: the owner. Blocks: at most the kill grace, the time a killed process
+ * takes to go, and two seconds where the forkserver hangs. */
 POOL_API void pool_destroy(pool_t *pool);
 
 /* How many ranks a scatter would have: the workers asked for, until the first
@@ -292,7 +292,8 @@ POOL_API int pool_call_args(pool_call_t *call, const char *format, ...);
 POOL_API int pool_call_bytes(
     pool_call_t *call, const void **data, size_t *size);
 
-/* Set the value that the task returns; a second call replaces the first.
+/* Set the value that the task returns; a second call replaces the first, one
+ * that fails leaves none.
  * Errors: POOL_EFORMAT, POOL_ETOOBIG (above max_result), POOL_ENOMEM. Return
  *   the code, and the future settles with it.
  * Ownership: values are copied. Thread: the task's. Blocks: no. */
@@ -301,7 +302,7 @@ POOL_API int pool_call_return_bytes(
     pool_call_t *call, const void *data, size_t size);
 
 /* Set a value of SIZE raw bytes and get the place to write them, 8-aligned.
- * buf: out; holds no defined bytes yet.
+ * buf: out; holds no defined bytes yet. Not a source for pool_call_return.
  * Errors as pool_call_return_bytes.
  * Ownership: the call's; write to it until the function returns. */
 POOL_API int pool_call_reserve(pool_call_t *call, size_t size, void **buf);

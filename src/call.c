@@ -137,10 +137,8 @@ encode_result(struct pool_call *call, const char *format, va_list args)
         }
     }
     va_end(again);
-    if (rc == 0) {
-        call->result = to;
-        call->result_size = size;
-    }
+    call->result = rc == 0 ? to : NULL; /* it has been written over */
+    call->result_size = rc == 0 ? size : 0;
     return rc;
 }
 
@@ -248,7 +246,7 @@ pool__model_add(struct pool__list *models, uint64_t scatter, void *model,
 }
 
 void
-pool__model_release(struct pool__list *models, uint64_t scatter)
+pool__model_release(struct pool__list *models, uint64_t scatter, bool give_back)
 {
     pool__list_each(node, models)
     {
@@ -257,7 +255,7 @@ pool__model_release(struct pool__list *models, uint64_t scatter)
         if (scatter != 0 && m->scatter != scatter)
             continue;
         pool__list_remove(&m->node);
-        if (m->release != NULL)
+        if (give_back && m->release != NULL)
             m->release(m->model);
         pool__free(m);
     }

@@ -49,7 +49,9 @@ struct pool__model *pool__model_find(
 /* 0 or POOL_ENOMEM (and the model is still the caller's). */
 int pool__model_add(struct pool__list *models, uint64_t scatter, void *model,
     pool_release_fn release);
-/* Release that scatter's model; of every scatter where it is 0. */
-void pool__model_release(struct pool__list *models, uint64_t scatter);
+/* Forget that scatter's model, of every scatter where it is 0; first give it
+ * back, unless this process only has a copy of it. */
+void pool__model_release(
+    struct pool__list *models, uint64_t scatter, bool give_back);
 
 #endif

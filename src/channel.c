@@ -1,11 +1,9 @@
-/* A channel: one worker's pipes and shared region.
+/* A channel: its ends, what is sent, what is taken back. Reading is in
+ * channel_read.c.
  *
- * Invariants: replies come in the order of ordinals, so a reply can only be
- * for the oldest task that was not taken back. A position in the reply stream
- * is consumed once, whether it came over the pipe or was collected. The read
- * end of the task pipe stays open here, so writing never raises SIGPIPE. All
- * reading is in read_some and pool__channel_collect, all writing in write_out.
- */
+ * Invariants: the read end of the task pipe stays open here, so writing never
+ * raises SIGPIPE. All writing is in write_out. While a large payload is on
+ * its way nothing is added to `out`: what comes goes `behind` it. */
 #define _GNU_SOURCE
 #include "channel.h"
 
@@ -19,8 +17,6 @@
 
 #define TICK_BUDGET (1u << 20)   /* bytes read from one worker at a time */
 #define QUEUE_LIMIT (256u << 10) /* bytes buffered for one worker */
-#define PIPE_WANTED (1 << 20)    /* bytes, where the system grants it */
-#define BIG_STEP (1u << 20)      /* first allocation for a large result */
 
 int
 pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
@@ -152,15 +148,6 @@ pool__channel_wants_flush(const struct pool__channel *ch)
                waiting >= ch->held - pool__min(waiting, ch->held));
 }
 
-/* A pipe was full: ask once for a larger one; a refusal is no matter. */
-static void
-grow_pipe(int fd, bool *grown)
-{
-    if (!*grown)
-        (void)fcntl(fd, F_SETPIPE_SZ, PIPE_WANTED);
-    *grown = true;
-}
-
 /* Write N bytes or fewer; what was written, 0 where the pipe is full. */
 static size_t
 write_some(struct pool__channel *ch, const void *from, size_t n)
@@ -168,7 +155,7 @@ write_some(struct pool__channel *ch, const void *from, size_t n)
     ssize_t put = pool__write(ch->task_write, from, n);
 
     if (put == -EAGAIN && !ch->grown_out) {
-        grow_pipe(ch->task_write, &ch->grown_out);
+        pool__pipe_grow(ch->task_write, &ch->grown_out);
         put = pool__write(ch->task_write, from, n);
     }
     return put > 0 ? (size_t)put : 0;
@@ -219,9 +206,13 @@ write_out(struct pool__channel *ch)
 static void
 on_writable(uv_poll_t *handle, int status, int events)
 {
+    struct pool__channel *ch = handle->data;
+
     (void)status;
     (void)events;
-    pool__channel_flush(handle->data);
+    pool__channel_flush(ch);
+    if (!ch->writing)
+        ch->events->progress(ch->owner);
 }
 
 void
@@ -240,14 +231,6 @@ pool__channel_flush(struct pool__channel *ch)
 
 /* ---- claims ----------------------------------------------------------- */
 
-/* Ordinals that were taken back and are the oldest need no place. */
-static void
-skip_recalled(struct pool__channel *ch)
-{
-    while (ch->head < ch->tail && ch->sent[ch->head % POOL__RING].task == NULL)
-        ch->head++;
-}
-
 bool
 pool__channel_recall(struct pool__channel *ch, uint64_t ordinal)
 {
@@ -255,7 +238,7 @@ pool__channel_recall(struct pool__channel *ch, uint64_t ordinal)
         return false;
     ch->sent[ordinal % POOL__RING].task = NULL;
     ch->held--;
-    skip_recalled(ch);
+    pool__channel_skip_recalled(ch);
     return true;
 }
 
@@ -283,285 +266,15 @@ pool__channel_shut(struct pool__channel *ch)
 void *
 pool__channel_abandon(struct pool__channel *ch, bool *claimed)
 {
-    skip_recalled(ch);
+    pool__channel_skip_recalled(ch);
     if (ch->head == ch->tail)
         return NULL;
     void *task = ch->sent[ch->head % POOL__RING].task;
-    *claimed = !pool__claim_recall(ch->region, ch->head);
+    if (claimed != NULL)
+        *claimed = !pool__claim_recall(ch->region, ch->head);
     ch->head++;
     ch->held--;
     return task;
-}
-
-/* ---- reading ---------------------------------------------------------- */
-
-void
-pool__channel_violate(struct pool__channel *ch, const char *what)
-{
-    if (ch->broken)
-        return;
-    ch->broken = true;
-    if (ch->open)
-        uv_poll_stop(&ch->readable);
-    ch->events->violation(ch->owner, what);
-}
-
-static void
-deliver_reply(struct pool__channel *ch, const struct pool__frame *frame,
-    const void *payload, void *block)
-{
-    skip_recalled(ch);
-    struct pool__sent *sent = &ch->sent[ch->head % POOL__RING];
-    if (ch->head == ch->tail || sent->id != frame->id ||
-        sent->task == ch->large.task) {
-        pool__free(block);
-        pool__channel_violate(ch, "a reply to no task that it runs");
-        return;
-    }
-    ch->head++;
-    ch->held--;
-    ch->events->reply(ch->owner, sent->task, frame, payload, block);
-}
-
-static void
-deliver(struct pool__channel *ch, const struct pool__frame *frame,
-    const void *payload, void *block)
-{
-    if (pool__likely(frame->type == POOL__FRAME_REPLY ||
-                     frame->type == POOL__FRAME_ERROR)) {
-        deliver_reply(ch, frame, payload, block);
-        return;
-    }
-    pool__free(block);
-    if (frame->type == POOL__FRAME_HELLO)
-        ch->events->hello(ch->owner, frame);
-    else
-        pool__channel_violate(ch, "a frame that workers do not send");
-}
-
-/* The rest of a large frame goes to a block of its own, which grows with what
- * has come: a promise of 4 GiB costs nothing. */
-static bool
-big_make_room(struct pool__channel *ch)
-{
-    if (ch->big.have < ch->big.capacity)
-        return true;
-    size_t capacity = pool__min(ch->big.need, 2 * ch->big.capacity);
-    uint8_t *block = pool__realloc(ch->big.block, capacity);
-    if (block == NULL)
-        return false;
-    ch->big.block = block;
-    ch->big.capacity = capacity;
-    return true;
-}
-
-static void
-big_begin(struct pool__channel *ch, const struct pool__frame *frame)
-{
-    ch->big.frame = *frame;
-    ch->big.have = 0;
-    ch->big.need = (size_t)pool__frame_extent(frame->size) - POOL__FRAME_HEADER;
-    ch->big.capacity = pool__min(ch->big.need, BIG_STEP);
-    ch->big.block = pool__malloc(ch->big.capacity);
-    if (ch->big.block == NULL)
-        pool__channel_violate(ch, "a result for which memory is out");
-}
-
-static void
-big_end(struct pool__channel *ch)
-{
-    uint8_t *block = ch->big.block;
-
-    ch->big.block = NULL;
-    for (size_t i = ch->big.frame.size; i < ch->big.need; i++)
-        if (block[i] != 0) {
-            pool__free(block);
-            pool__channel_violate(ch, "padding that is not zero");
-            return;
-        }
-    deliver(ch, &ch->big.frame, block, block);
-}
-
-static size_t
-big_take(struct pool__channel *ch, const uint8_t *bytes, size_t n)
-{
-    if (!big_make_room(ch)) {
-        pool__channel_violate(ch, "a result for which memory is out");
-        return n;
-    }
-    n = pool__min(n, ch->big.capacity - ch->big.have);
-    memcpy(ch->big.block + ch->big.have, bytes, n);
-    ch->big.have += n;
-    if (ch->big.have == ch->big.need)
-        big_end(ch);
-    return n;
-}
-
-static void
-keep_rest(struct pool__channel *ch, const uint8_t *bytes, size_t n)
-{
-    ch->rest.head = ch->rest.tail = 0;
-    if (n == 0)
-        return;
-    if (pool__buf_reserve(&ch->rest, n) < 0) {
-        pool__channel_violate(ch, "a reply for which memory is out");
-        return;
-    }
-    memcpy(ch->rest.bytes, bytes, n);
-    ch->rest.tail = n;
-}
-
-/* Handle N bytes of the stream, the rest of before included. */
-static void
-consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
-{
-    struct pool__frame frame;
-
-    while (n != 0 && !ch->broken) {
-        size_t taken;
-        if (ch->big.block != NULL) {
-            taken = big_take(ch, bytes, n);
-        } else {
-            int64_t extent =
-                pool__frame_split(bytes, n, ch->max_result, &frame);
-            if (extent < 0) {
-                pool__channel_violate(ch, "a frame that is none");
-                break;
-            }
-            if (extent == 0 &&
-                (n < POOL__FRAME_HEADER || frame.size < POOL__LARGE))
-                break;
-            taken = extent != 0 ? (size_t)extent : POOL__FRAME_HEADER;
-            if (extent != 0)
-                deliver(ch, &frame, bytes + POOL__FRAME_HEADER, NULL);
-            else
-                big_begin(ch, &frame);
-        }
-        bytes += taken;
-        n -= taken;
-    }
-    keep_rest(ch, bytes, ch->broken ? 0 : n);
-}
-
-/* Bytes of the stream that were collected and now come over the pipe again. */
-static size_t
-already_consumed(const struct pool__channel *ch, size_t got)
-{
-    return ch->consumed > ch->read ? pool__min(ch->consumed - ch->read, got)
-                                   : 0;
-}
-
-/* Read once straight into the block of a large frame. */
-static ssize_t
-read_big(struct pool__channel *ch)
-{
-    if (!big_make_room(ch)) {
-        pool__channel_violate(ch, "a result for which memory is out");
-        return 0;
-    }
-    ssize_t got = pool__read(ch->result_read, ch->big.block + ch->big.have,
-        ch->big.capacity - ch->big.have);
-    if (got <= 0)
-        return got;
-    ch->read += (size_t)got;
-    ch->consumed += (size_t)got;
-    ch->big.have += (size_t)got;
-    if (ch->big.have == ch->big.need)
-        big_end(ch);
-    return got;
-}
-
-static ssize_t
-read_some(struct pool__channel *ch)
-{
-    uint8_t *inbox = ch->inbox->bytes;
-    size_t rest = pool__buf_size(&ch->rest);
-
-    if (ch->big.block != NULL && ch->consumed == ch->read)
-        return read_big(ch);
-    ssize_t got =
-        pool__read(ch->result_read, inbox + rest, ch->inbox->size - rest);
-    if (got <= 0)
-        return got;
-    size_t old = already_consumed(ch, (size_t)got);
-    size_t fresh = (size_t)got - old;
-    ch->read += (size_t)got;
-    if (fresh == 0)
-        return got;
-    if (rest != 0)
-        memcpy(inbox, ch->rest.bytes, rest);
-    if (old != 0)
-        memmove(inbox + rest, inbox + rest + old, fresh);
-    ch->consumed += fresh;
-    consume(ch, inbox, rest + fresh);
-    return got;
-}
-
-static void
-end_of_stream(struct pool__channel *ch)
-{
-    ch->ended = true;
-    if (ch->open)
-        uv_poll_stop(&ch->readable);
-    ch->events->closed(ch->owner);
-}
-
-void
-pool__channel_read(struct pool__channel *ch, size_t budget)
-{
-    size_t before = 0;
-
-    while (before < budget && !ch->broken && !ch->ended) {
-        ssize_t got = read_some(ch);
-        if (got == 0 && !ch->broken)
-            end_of_stream(ch);
-        if (got <= 0)
-            break;
-        before += (size_t)got;
-        if ((size_t)got >= POOL__LARGE)
-            grow_pipe(ch->result_read, &ch->grown_in);
-        else if (ch->big.block == NULL)
-            break; /* the pipe is empty, most likely: spare a system call */
-    }
-    if (before != 0)
-        ch->events->batch_end(ch->owner);
-}
-
-void
-pool__channel_collect(struct pool__channel *ch)
-{
-    struct pool__region *region = ch->region;
-    size_t rest = pool__buf_size(&ch->rest);
-    uint64_t start = pool__load(&region->start);
-    uint64_t end = pool__load(&region->end);
-
-    if (ch->broken || start > ch->consumed || end <= ch->consumed)
-        return; /* the pipe has bytes before these, or there are none */
-    size_t n = (size_t)(end - ch->consumed);
-    size_t at = (size_t)(ch->consumed - start);
-    if (end - start <= POOL__REPLY_BUFFER)
-        memcpy(ch->inbox->bytes + rest, region->replies + at, n);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (pool__load(&region->start) != start)
-        return; /* it was being written over: those bytes are in the pipe */
-    if (end - start > POOL__REPLY_BUFFER) {
-        pool__channel_violate(ch, "more replies than its buffer holds");
-        return;
-    }
-    if (rest != 0)
-        memcpy(ch->inbox->bytes, ch->rest.bytes, rest);
-    ch->consumed = end;
-    consume(ch, ch->inbox->bytes, rest + n);
-    ch->events->batch_end(ch->owner);
-}
-
-void
-pool__channel_drain(struct pool__channel *ch)
-{
-    while (!ch->broken && read_some(ch) > 0)
-        ;
-    pool__channel_collect(ch);
-    ch->events->batch_end(ch->owner);
 }
 
 /* ---- handles ---------------------------------------------------------- */
@@ -594,7 +307,9 @@ pool__channel_open(struct pool__channel *ch, uv_loop_t *loop)
     ch->open = true;
     pool__close(&ch->result_write);
     pool__close(&ch->region_fd);
-    return uv_poll_start(&ch->readable, UV_READABLE, on_readable);
+    if (uv_poll_start(&ch->readable, UV_READABLE, on_readable) < 0)
+        pool__channel_violate(ch, "its pipe can't be watched");
+    return 0;
 }
 
 void

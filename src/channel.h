@@ -14,14 +14,16 @@
 
 /* What a channel tells. None may destroy it. */
 struct pool__channel_events {
-    void (*hello)(void *owner, const struct pool__frame *frame);
+    void (*hello)(
+        void *owner, const struct pool__frame *frame, const void *payload);
     /* The oldest task in hand was answered, by a REPLY or an ERROR frame.
      * block: where not NULL, the payload is its beginning and it is the
      * receiver's to free. */
     void (*reply)(void *owner, void *task, const struct pool__frame *frame,
         const void *payload, void *block);
-    /* All replies that came at once have been told. */
-    void (*batch_end)(void *owner);
+    /* There may be room again: all replies that came at once have been told,
+     * or the pipe has taken what was waiting for it. */
+    void (*progress)(void *owner);
     /* A large payload is no longer read. */
     void (*payload_sent)(void *owner, void *task);
     /* The worker closed its end and may live on; nothing is read after. */
@@ -52,7 +54,7 @@ struct pool__channel {
     struct pool__region *region;
     uint32_t max_result;
     bool open;                /* its poll handles are in the loop */
-    bool ended;     /* the worker's end is closed */
+    bool ended;               /* the worker's end is closed */
     bool broken;              /* a violation was told */
     bool writing;             /* writable is watched: the pipe was full */
     bool grown_out, grown_in; /* larger pipes were asked for */
@@ -114,6 +116,15 @@ pool__channel_task(const struct pool__channel *channel, uint64_t ordinal)
     return channel->sent[ordinal % POOL__RING].task;
 }
 
+/* Ordinals that were taken back and are the oldest need no place. */
+static inline void
+pool__channel_skip_recalled(struct pool__channel *channel)
+{
+    while (channel->head < channel->tail &&
+           pool__channel_task(channel, channel->head) == NULL)
+        channel->head++;
+}
+
 /* Take a task back. False: the worker has claimed it. */
 bool pool__channel_recall(struct pool__channel *channel, uint64_t ordinal);
 /* Whether the worker has claimed it. */
@@ -131,7 +142,7 @@ void pool__channel_drain(struct pool__channel *channel);
 /* Nothing is read any more, and what is buffered is not written. */
 void pool__channel_shut(struct pool__channel *channel);
 /* Of a channel that was shut: remove the oldest task; NULL: no more.
- * claimed: out, whether it was begun. */
+ * claimed: out, whether it was begun; NULL: don't look, in a foreign child. */
 void *pool__channel_abandon(struct pool__channel *channel, bool *claimed);
 
 #endif

@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define PIPE_WANTED (1 << 20) /* bytes, where the system grants it */
+
 ssize_t
 pool__read(int fd, void *to, size_t n)
 {
@@ -120,9 +122,13 @@ pool__packet_pair(int ends[2])
     return rc == 0 ? raise_both(ends) : -errno;
 }
 
+bool pool__old_kernel;
+
 int
 pool__pidfd_open(pid_t pid)
 {
+    if (pool__old_kernel)
+        return -ENOSYS;
     int fd = (int)syscall(SYS_pidfd_open, pid, 0u);
 
     return fd >= 0 ? pool__fd_above_standard(fd) : -errno;
@@ -144,6 +150,14 @@ pool__set_nonblocking(int fd)
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
     return 0;
+}
+
+void
+pool__pipe_grow(int fd, bool *grown)
+{
+    if (!*grown)
+        (void)fcntl(fd, F_SETPIPE_SZ, PIPE_WANTED);
+    *grown = true;
 }
 
 unsigned
@@ -197,7 +211,9 @@ close_listed(unsigned first, unsigned last)
 static void
 close_span(unsigned first, unsigned last)
 {
-    if (first <= last && syscall(SYS_close_range, first, last, 0u) != 0)
+    if (first > last)
+        return;
+    if (pool__old_kernel || syscall(SYS_close_range, first, last, 0u) != 0)
         close_listed(first, last);
 }
 

@@ -20,11 +20,16 @@ int pool__write_all(int fd, struct iovec *parts, int count);
 int pool__pipe(int ends[2]);
 int pool__packet_pair(int ends[2]);
 int pool__pidfd_open(pid_t pid);
+/* Kernels without pidfd_open and close_range, as tests pretend. */
+extern bool pool__old_kernel;
 /* FD or, where that is one of the standard three, its equal above them. */
 int pool__fd_above_standard(int fd);
 
 int pool__pidfd_signal(int pidfd, int signal);
 int pool__set_nonblocking(int fd);
+
+/* A pipe was full: ask for a larger one, once; a refusal is no matter. */
+void pool__pipe_grow(int fd, bool *grown);
 
 /* Open what is closed of the standard three, and close those again: libuv
  * and its atfork handler abort where they were given one of these numbers.

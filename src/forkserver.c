@@ -64,7 +64,8 @@ await_up(struct pool__forkserver *server)
     for (;;) {
         int rc = pool__forkserver_receive(server, &report, &server->pidfd);
         if (rc == 1 && report.kind == POOL__REPORT_UP)
-            return report.error;
+            return report.status != 0 && server->pidfd < 0 ? -EMFILE
+                                                           : report.error;
         if (rc != -EAGAIN)
             return rc < 0 ? rc : -ECHILD;
         uint64_t now = pool__now_ns();
@@ -80,7 +81,8 @@ open_ends(struct pool__forkserver *server, struct pool__forkserver_ends *ends)
     int pair[2] = {-1, -1};
 
     ends->host = pool__pidfd_open(getpid());
-    int rc = ends->host >= 0 ? pool__packet_pair(pair) : ends->host;
+    int rc = ends->host >= 0 || ends->host == -ENOSYS ? pool__packet_pair(pair)
+                                                      : ends->host;
     server->socket = pair[0];
     ends->socket = pair[1];
     if (rc == 0 && server->lifeline[0] < 0)
@@ -103,6 +105,7 @@ pool__forkserver_start(struct pool__forkserver *server, pool__worker_fn run)
 {
     struct pool__forkserver_ends ends = {-1, -1, -1};
 
+    server->generation++;
     int rc = open_ends(server, &ends);
     if (rc == 0)
         rc = pool__modules_note(&server->modules);
@@ -123,8 +126,12 @@ pool__forkserver_start(struct pool__forkserver *server, pool__worker_fn run)
 void
 pool__forkserver_lost(struct pool__forkserver *server)
 {
-    if (server->pidfd >= 0)
+    if (server->pidfd >= 0) {
         (void)pool__pidfd_signal(server->pidfd, SIGKILL);
+    } else { /* nobody would tell of its workers' deaths: end them now */
+        pool__close(&server->lifeline[0]);
+        pool__close(&server->lifeline[1]);
+    }
     pool__close(&server->socket);
     pool__close(&server->pidfd);
 }
@@ -137,6 +144,8 @@ end_process(struct pool__forkserver *server)
     struct pollfd poll_set = {.fd = server->pidfd, .events = POLLIN};
 
     (void)pool__send_packet(server->socket, &request, sizeof request, NULL, 0);
+    if (server->pidfd < 0)
+        poll_set = (struct pollfd){.fd = server->socket, .events = POLLRDHUP};
     if (poll(&poll_set, 1, STOP_TIMEOUT_MS) == 1)
         return;
     (void)pool__pidfd_signal(server->pidfd, SIGKILL);
@@ -146,7 +155,7 @@ end_process(struct pool__forkserver *server)
 void
 pool__forkserver_stop(struct pool__forkserver *server)
 {
-    if (server->socket >= 0 && server->pidfd >= 0)
+    if (server->socket >= 0)
         end_process(server);
     pool__forkserver_drop(server);
 }

@@ -13,8 +13,9 @@
 struct pool__forkserver {
     struct pool__list node; /* among the prepared ones */
     int socket;             /* SOCK_SEQPACKET to it, non-blocking */
-    int pidfd;              /* of it */
+    int pidfd;              /* of it; -1: the kernel has none */
     int lifeline[2];        /* its write end's closing kills every worker */
+    unsigned generation;    /* raised by each start */
     struct pool__modules modules; /* loaded when it was made */
 };
 
@@ -50,7 +51,7 @@ struct pool__report {
     int32_t error; /* -errno */
     uint64_t incarnation;
     int32_t pid;
-    int32_t status;
+    int32_t status; /* of EXITED; of UP, whether a pidfd was sent */
 };
 
 /* A hand on none. */
@@ -62,7 +63,8 @@ void pool__forkserver_init(struct pool__forkserver *server);
 int pool__forkserver_start(
     struct pool__forkserver *server, pool__worker_fn run);
 
-/* It is gone, or must go; its workers live on. */
+/* It is gone, or must go. Its workers live on where the kernel has pidfds,
+ * which tell of their deaths; else they are killed. */
 void pool__forkserver_lost(struct pool__forkserver *server);
 
 /* Let go of one: it kills what workers it still has, and ends. */

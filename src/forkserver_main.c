@@ -114,12 +114,9 @@ spawn(struct forkserver *fs, const struct pool__worker_config *config, int *fds,
     }
     setpgid(pid, pid);
     fs->children[fs->count++] = (struct child){pid, config->incarnation};
-    int pidfd = pool__pidfd_open(pid); /* closed before the next fork */
-    if (pidfd < 0) {
-        kill(-pid, SIGKILL); /* can't be watched; its end is reported */
-        refuse(fs, config->incarnation, pidfd);
-        return;
-    }
+    /* Closed before the next fork; without one the report of its end must do.
+     */
+    int pidfd = pool__pidfd_open(pid);
     struct pool__report spawned = {.kind = POOL__REPORT_SPAWNED,
         .incarnation = config->incarnation,
         .pid = pid};
@@ -212,7 +209,7 @@ settle_descriptors(struct forkserver *fs)
     int keep[4], rc = 0;
 
     for (int i = 0; i < 4; i++) {
-        int moved = pool__fd_move(kept[i], fs->first);
+        int moved = *kept[i] >= 0 ? pool__fd_move(kept[i], fs->first) : 0;
         rc = rc == 0 ? moved : rc;
         keep[i] = *kept[i];
     }
@@ -247,9 +244,8 @@ report_up(struct forkserver *fs, int error)
     int self = pool__pidfd_open(getpid());
     struct pool__report up = {.kind = POOL__REPORT_UP,
         .pid = getpid(),
-        .error = error < 0  ? error
-                 : self < 0 ? self
-                            : 0};
+        .error = error,
+        .status = self >= 0};
 
     report(fs, &up, self);
     pool__close(&self);

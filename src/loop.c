@@ -85,17 +85,11 @@ static void
 turn(struct pool *pool, uv_run_mode mode)
 {
     pool->driving = true;
+    uv_update_time(&pool->loop); /* the program may have been away */
+    retire_if_finished(pool);
     pool__sched_flush(&pool->sched);
     uv_run(&pool->loop, mode);
     pool->driving = false;
-    retire_if_finished(pool);
-}
-
-static void
-destroy_if_asked(struct pool *pool)
-{
-    if (pool->destroyed)
-        pool_destroy(pool);
 }
 
 void
@@ -107,7 +101,7 @@ pool__drive_once(struct pool *pool)
     pool->driving = true;
     pool__sched_look(&pool->sched);
     pool->driving = false;
-    destroy_if_asked(pool);
+    pool__leave(pool);
 }
 
 static void

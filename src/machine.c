@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "error.h"
+#include "forkpool.h"
 
 #define PER_WORKER 5 /* descriptors in the host */
 #define PER_POOL 16  /* loop, forkserver, lifeline, and some to spare */
@@ -95,7 +96,9 @@ pool__usable_cpus(void)
     long quota = quota_cpus();
     int cpus = affinity_cpus();
 
-    return quota < cpus ? (int)quota : cpus;
+    if (quota < cpus)
+        cpus = (int)quota;
+    return cpus < POOL_MAX_WORKERS ? cpus : POOL_MAX_WORKERS;
 }
 
 static long

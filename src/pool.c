@@ -37,9 +37,9 @@ on_reply(void *proc, void *task, const struct pool__frame *frame,
 }
 
 static void
-on_batch_end(void *proc)
+on_progress(void *proc)
 {
-    pool__sched_batch_end(sched_of(proc), proc);
+    pool__sched_progress(sched_of(proc), proc);
 }
 
 static void
@@ -88,7 +88,7 @@ on_broken(struct pool__table *table)
 
 static const struct pool__table_events table_events = {
     .channel = {.reply = on_reply,
-        .batch_end = on_batch_end,
+        .progress = on_progress,
         .payload_sent = on_payload_sent,
         .closed = on_closed,
         .violation = on_violation},
@@ -213,7 +213,7 @@ start_decided(void *data)
 
     return table->ready >= start->minimum || start->pool->broken ||
            (table->error != 0 && table->error != POOL_EBROKEN &&
-               table->living < start->minimum);
+               pool__table_waits(table) && table->living < start->minimum);
 }
 
 static int
@@ -269,7 +269,10 @@ pool_create(pool_t **out, const pool_options_t *options)
         return pool__fail(POOL_ENOMEM, "pool_create: a pool");
     take_options(pool, o);
     if (!pool->serial) {
-        rc = pool__check_descriptors(pool->workers);
+        if (o->min_workers > pool->workers)
+            rc = bad("min_workers", o->min_workers);
+        if (rc == 0)
+            rc = pool__check_descriptors(pool->workers);
         if (rc == 0)
             rc = open_loop(pool);
         if (rc < 0) {
@@ -294,6 +297,12 @@ no_workers(void *pool)
     return pool__list_empty(&((struct pool *)pool)->table.procs);
 }
 
+static bool
+is_over(void *pool)
+{
+    return ((struct pool *)pool)->core->unsettled == 0 && no_workers(pool);
+}
+
 int
 pool_shutdown(pool_t *pool, unsigned flags)
 {
@@ -316,7 +325,7 @@ pool_shutdown(pool_t *pool, unsigned flags)
         pool__drive_once(pool);
         return 0;
     }
-    return pool__drive(pool, no_workers, pool, -1, "pool_shutdown");
+    return pool__drive(pool, is_over, pool, -1, "pool_shutdown");
 }
 
 /* Idle workers are told to go, busy ones are made to. */
@@ -339,9 +348,12 @@ stop_workers(struct pool *pool)
 static void
 forget_workers(struct pool *pool)
 {
-    (void)uv_loop_fork(&pool->loop);
-    pool__sched_cancel_all(&pool->sched);
+    int rc = uv_loop_fork(&pool->loop);
+
+    pool__sched_forget(&pool->sched);
     pool__table_forget(&pool->table);
+    if (rc == 0)
+        close_loop(pool); /* else its memory stays: nothing may be touched */
 }
 
 void
@@ -359,10 +371,9 @@ pool_destroy(pool_t *pool)
     pool->destroyed = false;
     pool->shut = true;
     if (pool->serial) {
-        pool__model_release(&pool->models, 0);
+        pool__model_release(&pool->models, 0, rc == 0);
     } else if (rc == POOL_EFORKED) {
         forget_workers(pool);
-        close_loop(pool);
     } else {
         stop_workers(pool);
         close_loop(pool);

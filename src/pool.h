@@ -49,6 +49,8 @@ void pool__drive_once(struct pool *pool);
 /* A new task for fn with SIZE bytes of room; it must be started next. */
 int pool__task_prepare(struct pool *pool, const char *who, pool_fn fn,
     size_t size, struct pool_future **task);
+/* At the end of a public function that may have run tasks. */
+void pool__leave(struct pool *pool);
 /* Start it; future: NULL detaches it. */
 void pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
     struct pool_future **future);

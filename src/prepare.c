@@ -1,18 +1,38 @@
-/* Forkservers made ahead. This file holds a lock: pools may be created and
- * prepared for in several threads. It is held for list work alone. */
+/* Forkservers made ahead. This file holds a lock, for pools may be created in
+ * several threads: held for list work alone, by a process's stamp, so that a
+ * child that was forked meanwhile finds it free. */
+#define _GNU_SOURCE
 #include "prepare.h"
 
 #include <poll.h>
-#include <pthread.h>
+#include <sched.h>
 
 #include "error.h"
 #include "forkpool.h"
 #include "mem.h"
 #include "owner.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t lock_word; /* stamp of the process that holds it */
 static struct pool__list prepared = {&prepared, &prepared};
 static uint64_t prepared_by; /* stamp of the process that owns the list */
+
+static void
+lock(void)
+{
+    uint64_t mine = pool__owner_stamp(), seen = pool__load(&lock_word);
+
+    while (seen == mine || !__atomic_compare_exchange_n(&lock_word, &seen, mine,
+                               false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        sched_yield();
+        seen = pool__load(&lock_word);
+    }
+}
+
+static void
+unlock(void)
+{
+    pool__store(&lock_word, 0);
+}
 
 /* What the list holds of an ancestor is not ours: our copies are closed. */
 static void
@@ -36,20 +56,20 @@ pop(void)
 {
     struct pool__forkserver *server = NULL;
 
-    pthread_mutex_lock(&lock);
+    lock();
     drop_inherited();
     if (!pool__list_empty(&prepared)) {
         server = pool__list_entry(prepared.next, struct pool__forkserver, node);
         pool__list_remove(&server->node);
     }
-    pthread_mutex_unlock(&lock);
+    unlock();
     return server;
 }
 
 static bool
 lives(const struct pool__forkserver *server)
 {
-    struct pollfd set = {.fd = server->pidfd, .events = POLLIN};
+    struct pollfd set = {.fd = server->socket, .events = POLLRDHUP};
 
     return poll(&set, 1, 0) == 0;
 }
@@ -91,9 +111,9 @@ pool_prepare(void)
         pool__free(server);
         return rc;
     }
-    pthread_mutex_lock(&lock);
+    lock();
     drop_inherited();
     pool__list_append(&prepared, &server->node);
-    pthread_mutex_unlock(&lock);
+    unlock();
     return 0;
 }

@@ -1,16 +1,19 @@
 /* The life of a worker as a table of [state][event].
  *
  * Invariants: a proc leaves SPAWNING only with a pid and an open channel, or
- * to GONE. Death is the pidfd's word alone. `ended` is told exactly once for
- * each proc that was asked for, `gone` exactly once after it, from the loop. */
+ * to GONE. Death is the pidfd's word alone (without one, the forkserver's,
+ * which tells the status too). `ended` is told exactly once for each proc that
+ * was asked for, `gone` exactly once after it, from the loop. */
 #include "proc.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "fdio.h"
+#include "proto.h"
 
 #define STATUS_WAIT_MS 200  /* from the pidfd's word to the verdict */
 #define KILL_RETRY_MS 100   /* a forkserver that does not answer is bypassed */
@@ -19,10 +22,17 @@
 
 typedef void action(struct pool__proc *proc);
 
+/* Timers run before what has come meanwhile is read, and the program may have
+ * been away: look first whether it is in time after all. */
 static void
 on_timer(uv_timer_t *timer)
 {
-    pool__proc_event(timer->data, POOL__EV_TIMER);
+    struct pool__proc *proc = timer->data;
+    enum pool__proc_state state = proc->state;
+
+    proc->events->look(proc);
+    if (proc->state == state)
+        pool__proc_event(proc, POOL__EV_TIMER);
 }
 
 static void
@@ -80,7 +90,8 @@ finish(struct pool__proc *proc)
 static void
 signal_group(struct pool__proc *proc, int signal)
 {
-    if (pool__forkserver_signal(
+    if (proc->generation != proc->forkserver->generation ||
+        pool__forkserver_signal(
             proc->forkserver, proc->config.incarnation, signal) < 0)
         (void)pool__pidfd_signal(proc->pidfd, signal);
 }
@@ -97,7 +108,10 @@ kill_now(struct pool__proc *proc)
 static void
 kill_again(struct pool__proc *proc)
 {
-    (void)pool__pidfd_signal(proc->pidfd, SIGKILL);
+    if (proc->pidfd >= 0)
+        (void)pool__pidfd_signal(proc->pidfd, SIGKILL);
+    else
+        signal_group(proc, SIGKILL);
 }
 
 static void
@@ -144,6 +158,7 @@ static void
 abandon(struct pool__proc *proc)
 {
     proc->unwanted = true;
+    uv_timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
 }
 
 static void
@@ -152,28 +167,27 @@ spawned(struct pool__proc *proc)
     uv_loop_t *loop = proc->timer.loop;
 
     proc->state = POOL__PROC_STARTING;
-    if (proc->pidfd < 0 || uv_poll_init(loop, &proc->death, proc->pidfd) < 0) {
-        signal_group(proc, SIGKILL);
-        finish(proc);
-        return;
+    if (proc->pidfd >= 0 &&
+        uv_poll_init(loop, &proc->death, proc->pidfd) == 0) {
+        proc->death.data = proc;
+        proc->handles++;
+        uv_poll_start(&proc->death, UV_READABLE, on_death);
     }
-    proc->death.data = proc;
-    proc->handles++;
     if (pool__channel_open(&proc->channel, loop) == 0)
         proc->handles += 2;
     else
         proc->unwanted = true;
-    uv_poll_start(&proc->death, UV_READABLE, on_death);
     uv_timer_start(&proc->timer, on_timer, START_WAIT_MS, 0);
     if (proc->unwanted)
         kill_now(proc);
 }
 
-/* The forkserver hangs: its end is noticed, and answers for it. */
+/* The forkserver hangs: it is not heard any more, and the end of its socket
+ * is taken for its own. */
 static void
 spawn_late(struct pool__proc *proc)
 {
-    (void)pool__pidfd_signal(proc->forkserver->pidfd, SIGKILL);
+    (void)shutdown(proc->forkserver->socket, SHUT_RDWR);
 }
 
 static void
@@ -181,6 +195,7 @@ ready(struct pool__proc *proc)
 {
     proc->state = POOL__PROC_READY;
     proc->was_ready = true;
+    proc->ready_ms = uv_now(proc->timer.loop);
     uv_timer_stop(&proc->timer);
     proc->events->ready(proc);
 }
@@ -203,7 +218,8 @@ static void
 died(struct pool__proc *proc)
 {
     proc->state = POOL__PROC_DEAD;
-    uv_poll_stop(&proc->death);
+    if (proc->death.data != NULL)
+        uv_poll_stop(&proc->death);
     if (proc->channel.open)
         pool__channel_drain(&proc->channel);
     if (proc->ending.known)
@@ -251,6 +267,7 @@ pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
     proc->owner = owner;
     proc->events = events;
     proc->forkserver = forkserver;
+    proc->generation = forkserver->generation;
     proc->config = *config;
     proc->grace_ms = grace_ms;
     proc->pidfd = -1;
@@ -258,7 +275,8 @@ pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
     pool__list_init(&proc->sched.place);
     pool__list_init(&proc->sched.dirty);
     int rc = pool__channel_init(&proc->channel, inbox,
-        (uint32_t)config->max_result, &events->channel, proc);
+        (uint32_t)pool__max(config->max_result, POOL__ERROR_MAX),
+        &events->channel, proc);
     if (rc < 0)
         return rc;
     const int fds[3] = {proc->channel.task_read, proc->channel.result_write,

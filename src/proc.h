@@ -44,6 +44,8 @@ struct pool__proc;
 struct pool__proc_events {
     struct pool__channel_events channel; /* owners are procs */
     void (*ready)(struct pool__proc *proc);
+    /* A time is over: read what it or the forkserver may have said. */
+    void (*look)(struct pool__proc *proc);
     /* It is dead and how is decided: what it holds must be abandoned now. */
     void (*ended)(struct pool__proc *proc, bool was_ready);
     /* Its last handle is closed; may be freed. */
@@ -57,6 +59,7 @@ struct pool__proc {
         struct pool__list dirty; /* among those with buffered frames */
         uint64_t queued_ns;      /* work sent ahead, as estimated */
         uint64_t watched;        /* ordinal that ran at the last sweep */
+        uint64_t unclaimed;      /* or the one that was next, not begun */
         size_t functions;        /* introduced to the worker so far */
     } sched;
     void *owner;
@@ -68,7 +71,10 @@ struct pool__proc {
     int pidfd;
     int grace_ms;
     bool was_ready;
-    bool unwanted; /* asked to end before it had a pid */
+    bool useful;         /* it began a task */
+    uint64_t ready_ms;   /* when it became ready, by the loop's clock */
+    unsigned generation; /* of the forkserver that made it */
+    bool unwanted;       /* asked to end before it had a pid */
     uv_poll_t death;
     uv_timer_t timer;
     int handles; /* open in the loop */

@@ -40,9 +40,12 @@ pool__error_decode(const void *data, size_t size, struct pool__error *error)
         return false;
     memcpy(error->message, text, length);
     error->message[length] = '\0';
-    for (size_t i = 0; i < length; i++)
-        if ((unsigned char)error->message[i] < ' ')
-            error->message[i] = ' ';
+    bool utf8 = pool_check_utf8(text, length) == 0;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)error->message[i];
+        if (c < ' ' || c == 0x7f || (c > 0x7f && !utf8))
+            error->message[i] = '?';
+    }
     return true;
 }
 

@@ -33,7 +33,10 @@ pool__region_map(int fd)
     void *region = mmap(NULL, sizeof(struct pool__region),
         PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-    return region != MAP_FAILED ? region : NULL;
+    if (region == MAP_FAILED)
+        return NULL;
+    (void)madvise(region, sizeof(struct pool__region), MADV_DONTFORK);
+    return region;
 }
 
 void

@@ -26,7 +26,8 @@ struct pool__region {
 
 /* Make a region: a descriptor sealed against resizing. fd: out. 0 or -errno. */
 int pool__region_create(int *fd);
-/* Map one; NULL and errno where that fails. */
+/* Map one for this process alone, not for its children; NULL and errno where
+ * that fails. */
 struct pool__region *pool__region_map(int fd);
 void pool__region_unmap(struct pool__region *region);
 

@@ -243,8 +243,9 @@ deal_rows(struct pool_scatter *s, const pool_job_t *job, size_t ranks)
     s->results.count = ranks;
 }
 
+/* Make the task of a rank; it does not start before all are made. */
 static int
-start_rank(
+prepare_rank(
     struct pool *pool, struct pool_scatter *s, const struct pool__chunk *chunk)
 {
     pool_enc_t enc;
@@ -262,8 +263,16 @@ start_rank(
         return rc;
     pool_enc_init(&enc, task->data, size);
     (void)pool__chunk_encode(&enc, chunk); /* as it did before */
-    pool__task_start(pool, task, pool__scatter_run, &s->futures[chunk->rank]);
+    s->futures[chunk->rank] = task;
     return 0;
+}
+
+/* Not all could be made: none is to run. */
+static void
+drop_ranks(struct pool_scatter *s)
+{
+    for (size_t i = 0; i < s->results.count && s->futures[i] != NULL; i++)
+        pool__task_cancelled(s->futures[i]);
 }
 
 static int
@@ -282,8 +291,13 @@ start_ranks(struct pool *pool, struct pool_scatter *s, const pool_job_t *job)
         chunk.rank = (int)i;
         chunk.rows = s->results.ranks[i].parameters;
         chunk.residue = (uintptr_t)chunk.rows.items % 8;
-        rc = start_rank(pool, s, &chunk);
+        rc = prepare_rank(pool, s, &chunk);
     }
+    if (rc < 0)
+        drop_ranks(s);
+    for (size_t i = 0; i < s->results.count && rc == 0; i++)
+        pool__task_start(
+            pool, s->futures[i], pool__scatter_run, &s->futures[i]);
     return rc;
 }
 
@@ -312,6 +326,7 @@ pool_scatter(pool_t *pool, pool_scatter_t **scatter, const pool_job_t *job)
     }
     pool->last_ranks = job->rows;
     *scatter = s;
+    pool__leave(pool);
     return 0;
 }
 
@@ -325,7 +340,7 @@ release_models(struct pool_scatter *s)
         return;
     s->released = true;
     if (pool->serial)
-        pool__model_release(&pool->models, s->number);
+        pool__model_release(&pool->models, s->number, true);
     else
         pool__sched_end_scatter(&pool->sched, s->number);
 }

@@ -2,9 +2,9 @@
  *
  * Invariants: a pending task is in the queue or in one channel, never both
  * (task->proc tells). A proc that serves is idle, fed, or full and in neither
- * list. The sweep runs while some worker holds two tasks or more: then a
- * reply may stand in its buffer behind a task that takes long, and tasks may
- * wait behind it. */
+ * list. The sweep runs while some worker holds a task that it hasn't begun, or
+ * two: then a reply may stand in its buffer behind a task that takes long, and
+ * tasks may wait behind it or for a worker that doesn't move. */
 #define _GNU_SOURCE
 #include "sched.h"
 
@@ -15,6 +15,7 @@
 
 #define AHEAD_NS 1000000u /* work queued at a worker */
 #define SWEEP_MS 10
+#define LOSSES_MAX 3 /* a task whose arguments kill who reads them */
 
 static struct pool__proc *
 proc_at(struct pool__list *node)
@@ -101,7 +102,7 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     task->proc = proc;
     task->attempts++;
     proc->sched.queued_ns += task->estimate_ns;
-    if (proc->channel.held == 2 && !uv_is_active((uv_handle_t *)&s->sweep))
+    if (!uv_is_active((uv_handle_t *)&s->sweep))
         uv_timer_again(&s->sweep);
     place(s, proc);
     pool__list_remove(&proc->sched.dirty);
@@ -224,6 +225,7 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
 {
     uint64_t *queued = &proc->sched.queued_ns;
 
+    proc->useful = true;
     measure(&s->functions.list[task->function],
         pool__duration_unpack(frame->flags));
     *queued -= pool__min(*queued, task->estimate_ns);
@@ -240,7 +242,7 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
 }
 
 void
-pool__sched_batch_end(struct pool__sched *s, struct pool__proc *proc)
+pool__sched_progress(struct pool__sched *s, struct pool__proc *proc)
 {
     place(s, proc);
     run(s);
@@ -265,11 +267,11 @@ requeue_first(struct pool__sched *s, struct pool_future *task)
 }
 
 static void
-take_back_behind(struct pool__sched *s, struct pool__proc *proc)
+take_back(struct pool__sched *s, struct pool__proc *proc, uint64_t first)
 {
     struct pool__channel *ch = &proc->channel;
 
-    for (uint64_t o = ch->tail - 1; o > ch->head; o--) {
+    for (uint64_t o = ch->tail - 1; o >= first; o--) {
         struct pool_future *task = pool__channel_task(ch, o);
         if (task != NULL && !task->lent && pool__channel_recall(ch, o))
             requeue_first(s, task);
@@ -285,11 +287,23 @@ sweep_one(struct pool__sched *s, struct pool__proc *proc)
 
     pool__channel_read(ch, POOL__INBOX_MIN);
     pool__channel_collect(ch);
-    if (ch->held < 2)
+    if (ch->held == 0)
         return;
-    if (ch->head == proc->sched.watched && pool__channel_claimed(ch, ch->head))
-        take_back_behind(s, proc);
-    proc->sched.watched = ch->head;
+    bool claimed = pool__channel_claimed(ch, ch->head);
+    if (ch->head == proc->sched.watched && claimed)
+        take_back(s, proc, ch->head + 1); /* it takes long */
+    else if (ch->head == proc->sched.unclaimed && !pool__list_empty(&s->idle))
+        take_back(s, proc, ch->head); /* it doesn't even begin */
+    proc->sched.watched = claimed ? ch->head : 0;
+    proc->sched.unclaimed = claimed ? 0 : ch->head;
+}
+
+/* Whether a reply may stand in its buffer, or a task wait in its pipe. */
+static bool
+wants_sweep(struct pool__channel *ch)
+{
+    return ch->held >= 2 ||
+           (ch->held == 1 && !pool__channel_claimed(ch, ch->head));
 }
 
 void
@@ -312,7 +326,8 @@ on_sweep(uv_timer_t *timer)
     pool__sched_look(s);
     pool__table_each(proc, s->table)
     {
-        needed = needed || proc->channel.held >= 2;
+        needed =
+            needed || (pool__proc_serves(proc) && wants_sweep(&proc->channel));
     }
     if (!needed)
         uv_timer_stop(timer);
@@ -365,8 +380,12 @@ pool__sched_ended(struct pool__sched *s, struct pool__proc *proc)
     pool__list_remove(&proc->sched.dirty);
     describe(proc, &failure, text, sizeof text);
     pool__channel_shut(&proc->channel);
+    bool nothing_begun = true;
     while ((task = pool__channel_abandon(&proc->channel, &claimed)) != NULL) {
-        if (claimed)
+        nothing_begun = nothing_begun && !claimed;
+        proc->useful = proc->useful || claimed;
+        bool next = nothing_begun && pool__list_empty(&unbegun);
+        if (claimed || (next && ++task->losses == LOSSES_MAX))
             pool__task_failed(task, &failure);
         else
             pool__list_prepend(&unbegun, &task->node);
@@ -400,9 +419,11 @@ pool__sched_take(struct pool__sched *s, struct pool_future *task)
     }
     if (!pool__channel_recall(&proc->channel, task->ordinal))
         return false;
+    task->proc = NULL;
     proc->sched.queued_ns -=
         pool__min(proc->sched.queued_ns, task->estimate_ns);
     place(s, proc);
+    run(s); /* another task may have its place */
     return true;
 }
 
@@ -459,6 +480,22 @@ pool__sched_cancel_all(struct pool__sched *s)
 }
 
 void
+pool__sched_forget(struct pool__sched *s)
+{
+    struct pool_future *task;
+
+    while ((task = queue_pop(s)) != NULL)
+        pool__task_cancelled(task);
+    pool__table_each(proc, s->table)
+    {
+        pool__channel_shut(&proc->channel);
+        while ((task = pool__channel_abandon(&proc->channel, NULL)) != NULL)
+            pool__task_cancelled(task);
+        proc->channel.region = NULL; /* it isn't mapped in a child */
+    }
+}
+
+void
 pool__sched_fail_queued(struct pool__sched *s, int code, const char *message)
 {
     pool_failure_t failure = {
@@ -478,7 +515,7 @@ pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter)
     {
         if (proc->state == POOL__PROC_READY &&
             pool__channel_control(&proc->channel, &stop, NULL) == 0)
-            pool__channel_flush(&proc->channel);
+            flush_one(s, proc);
     }
 }
 

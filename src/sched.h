@@ -39,8 +39,8 @@ void pool__sched_ended(struct pool__sched *sched, struct pool__proc *proc);
 void pool__sched_reply(struct pool__sched *sched, struct pool__proc *proc,
     struct pool_future *task, const struct pool__frame *frame,
     const void *payload, void *block);
-/* The replies that came together are in: give out what there is room for. */
-void pool__sched_batch_end(struct pool__sched *sched, struct pool__proc *proc);
+/* The worker may have room again: give out what fits. */
+void pool__sched_progress(struct pool__sched *sched, struct pool__proc *proc);
 
 /* Tell every worker that a scatter is over. */
 void pool__sched_end_scatter(struct pool__sched *sched, uint64_t scatter);
@@ -49,6 +49,8 @@ void pool__sched_end_scatter(struct pool__sched *sched, uint64_t scatter);
 void pool__sched_cancel_pending(struct pool__sched *sched);
 /* Cancel what workers have begun too: they are about to be killed. */
 void pool__sched_cancel_all(struct pool__sched *sched);
+/* In a foreign fork child: cancel this process's copies, tell no worker. */
+void pool__sched_forget(struct pool__sched *sched);
 /* No worker will come: fail what is queued. */
 void pool__sched_fail_queued(
     struct pool__sched *sched, int code, const char *message);

@@ -97,6 +97,14 @@ pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
         pool__task_unref(task);
 }
 
+/* A task of a serial pool may have asked for the pool's end. */
+void
+pool__leave(struct pool *pool)
+{
+    if (pool->destroyed && !pool->driving)
+        pool_destroy(pool);
+}
+
 /* ---- public ----------------------------------------------------------- */
 
 static int
@@ -147,6 +155,7 @@ submit_encoded(struct pool *pool, struct pool_future **future,
         return rc;
     task->tag = options != NULL ? options->tag : 0;
     pool__task_start(pool, task, fn, future);
+    pool__leave(pool);
     return 0;
 }
 
@@ -197,5 +206,6 @@ pool_submit_bytes(pool_t *pool, pool_future_t **future,
         memcpy(task->data, data, size);
     task->tag = options != NULL ? options->tag : 0;
     pool__task_start(pool, task, fn, future);
+    pool__leave(pool);
     return 0;
 }

@@ -12,10 +12,13 @@
 #include "error.h"
 #include "fdio.h"
 #include "mem.h"
+#include "proto.h"
 
 #define BACKOFF_FIRST_MS 10
 #define BACKOFF_LAST_MS 1000
-#define FAILURES_MAX 8 /* in a row, with no worker alive: broken */
+#define SPAWNING_MAX 32 /* requests that the socket surely holds */
+#define SETTLED_MS 1000 /* a worker that lived so long was a good one */
+#define FAILURES_MAX 8  /* in a row, with no worker alive: broken */
 
 static struct pool__table *
 table_of(struct pool__proc *proc)
@@ -50,16 +53,24 @@ on_backoff(uv_timer_t *timer)
     pool__table_fill(timer->data);
 }
 
+bool
+pool__table_waits(const struct pool__table *t)
+{
+    return uv_is_active((const uv_handle_t *)&t->backoff);
+}
+
 /* One start failed: wait before the next, longer each time. */
 static void
 start_failed(struct pool__table *t, int error)
 {
+    if (pool__table_waits(t) || t->broken)
+        return; /* one failure a round */
     unsigned shift = (unsigned)(t->failures < 7 ? t->failures : 7);
     uint64_t delay = (uint64_t)BACKOFF_FIRST_MS << shift;
 
     t->failures++;
     t->error = error;
-    if (t->failures >= FAILURES_MAX && t->living == 0 && !t->broken) {
+    if (t->failures >= FAILURES_MAX && t->living == 0) {
         t->broken = true;
         t->wanted = 0;
         t->events->broken(t);
@@ -97,6 +108,7 @@ start_one(struct pool__table *t)
     mark_number(t, config.number, true);
     pool__list_append(&t->procs, &proc->node);
     t->living++;
+    t->spawning++;
     return 0;
 }
 
@@ -109,16 +121,18 @@ ensure_forkserver(struct pool__table *t)
     if (t->reports != NULL)
         return 0;
     int rc = pool__forkserver_start(&t->forkserver, t->run);
-    return rc == 0 ? listen_to_forkserver(t) : rc;
+    if (rc == 0 && (rc = listen_to_forkserver(t)) < 0)
+        pool__forkserver_lost(&t->forkserver);
+    return rc;
 }
 
 void
 pool__table_fill(struct pool__table *t)
 {
-    if (t->living >= t->wanted || uv_is_active((uv_handle_t *)&t->backoff))
+    if (t->living >= t->wanted || pool__table_waits(t))
         return;
     int rc = ensure_forkserver(t);
-    while (rc == 0 && t->living < t->wanted)
+    while (rc == 0 && t->living < t->wanted && t->spawning < SPAWNING_MAX)
         rc = start_one(t);
     if (rc < 0)
         start_failed(t, rc);
@@ -132,8 +146,13 @@ on_ready(struct pool__proc *proc)
     struct pool__table *t = table_of(proc);
 
     t->ready++;
-    t->failures = 0;
     t->events->ready(t, proc);
+}
+
+static bool
+is_settled(const struct pool__table *t, const struct pool__proc *proc)
+{
+    return proc->was_ready && uv_now(t->loop) - proc->ready_ms >= SETTLED_MS;
 }
 
 static void
@@ -144,7 +163,9 @@ on_ended(struct pool__proc *proc, bool was_ready)
     t->living--;
     t->ready -= was_ready;
     t->events->ended(t, proc);
-    if (!was_ready && t->living < t->wanted)
+    if (proc->useful || is_settled(t, proc))
+        t->failures = 0;
+    else if (t->living < t->wanted)
         start_failed(t, t->error != 0 ? t->error : POOL_EBROKEN);
     pool__table_fill(t);
 }
@@ -160,14 +181,17 @@ on_gone(struct pool__proc *proc)
 }
 
 static void
-on_hello(void *owner, const struct pool__frame *frame)
+on_hello(void *owner, const struct pool__frame *frame, const void *payload)
 {
     struct pool__proc *proc = owner;
+    uint32_t version = 0;
 
-    if (frame->id == proc->config.incarnation)
+    if (frame->id == proc->config.incarnation && frame->flags == 0 &&
+        pool_decode(payload, frame->size, "u", &version) == 0 &&
+        version == POOL__PROTOCOL_VERSION)
         pool__proc_event(proc, POOL__EV_HELLO);
     else
-        pool__channel_violate(&proc->channel, "a hello with a false name");
+        pool__channel_violate(&proc->channel, "a hello that is none");
 }
 
 /* ---- what the forkserver tells ---------------------------------------- */
@@ -188,6 +212,8 @@ on_report(struct pool__table *t, struct pool__report *report, int pidfd)
 {
     struct pool__proc *proc = find(t, report->incarnation);
 
+    if (proc != NULL && proc->state == POOL__PROC_SPAWNING)
+        t->spawning--;
     if (proc == NULL) {
         pool__close(&pidfd);
     } else if (report->kind == POOL__REPORT_SPAWNED) {
@@ -195,13 +221,15 @@ on_report(struct pool__table *t, struct pool__report *report, int pidfd)
         proc->pid = report->pid;
         proc->pidfd = pidfd;
         pool__proc_event(proc, POOL__EV_SPAWNED);
+        pool__table_fill(t);
     } else if (report->kind == POOL__REPORT_REFUSED) {
         t->error = report->error;
         pool__proc_event(proc, POOL__EV_REFUSED);
     } else if (report->kind == POOL__REPORT_EXITED) {
         proc->ending.known = true; /* perhaps before the pidfd was looked at */
         proc->ending.wait_status = report->status;
-        pool__proc_event(proc, POOL__EV_STATUS);
+        pool__proc_event(
+            proc, proc->death.data != NULL ? POOL__EV_STATUS : POOL__EV_DEATH);
     }
 }
 
@@ -227,26 +255,42 @@ forkserver_lost(struct pool__table *t)
     t->error = -ECHILD;
     pool__table_each(proc, t)
     {
-        if (proc->state == POOL__PROC_SPAWNING)
+        if (proc->state == POOL__PROC_SPAWNING) {
+            t->spawning--;
             pool__proc_event(proc, POOL__EV_REFUSED);
+        } else if (proc->death.data == NULL) /* it was killed with the server */
+            pool__proc_event(proc, POOL__EV_DEATH);
     }
     pool__table_fill(t);
 }
 
 static void
-on_reports(uv_poll_t *handle, int status, int events)
+read_reports(struct pool__table *t)
 {
-    struct pool__table *t = handle->data;
     struct pool__report report;
     int pidfd, rc = 1;
 
-    (void)status;
-    (void)events;
     while (t->reports != NULL && (rc = pool__forkserver_receive(
                                       &t->forkserver, &report, &pidfd)) == 1)
         on_report(t, &report, pidfd);
     if (t->reports != NULL && rc != -EAGAIN)
         forkserver_lost(t);
+}
+
+static void
+on_reports(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    read_reports(handle->data);
+}
+
+static void
+look(struct pool__proc *proc)
+{
+    read_reports(table_of(proc));
+    if (proc->channel.open)
+        pool__channel_read(&proc->channel, POOL__INBOX_MIN);
 }
 
 static int
@@ -277,7 +321,7 @@ pool__table_init(struct pool__table *t, uv_loop_t *loop,
     t->run = run;
     t->events = events;
     t->proc_events = (struct pool__proc_events){
-        events->channel, on_ready, on_ended, on_gone};
+        events->channel, on_ready, look, on_ended, on_gone};
     t->proc_events.channel.hello = on_hello;
     pool__list_init(&t->procs);
     uv_timer_init(loop, &t->backoff);

@@ -33,6 +33,7 @@ struct pool__table {
     int workers;  /* how many there may be at most */
     int wanted;   /* how many there should be now */
     int living;   /* asked for and not ended */
+    int spawning; /* of them, asked for and not answered */
     int ready;    /* of them, able to serve */
     int failures; /* starts that failed, since the last one that did not */
     int error;    /* of the last of them */
@@ -44,6 +45,8 @@ struct pool__table {
 int pool__table_init(struct pool__table *table, uv_loop_t *loop,
     struct pool__forkserver *forkserver, pool__worker_fn run,
     const struct pool__table_events *events);
+/* Whether starting failed and is tried again later. */
+bool pool__table_waits(const struct pool__table *table);
 /* Start what is missing to the number wanted. */
 void pool__table_fill(struct pool__table *table);
 /* Want none: each worker gets the event (RETIRE, TERM or KILL). */

@@ -48,6 +48,7 @@ struct pool_future {
     bool waited;  /* a pool_wait counts its end */
     bool counted; /* a pool_wait has seen it */
     uint8_t attempts;
+    uint8_t losses; /* workers that died when it was the next to run */
     _Alignas(16) uint8_t room[POOL__TASK_ROOM];
 };
 

@@ -27,6 +27,7 @@ struct worker {
     const struct pool__worker_fds *fds;
     struct pool__region *region;
     uint64_t ordinal;    /* of the last call frame */
+    uint64_t clock_ns;   /* read when input came and when a task ended */
     uint64_t start, end; /* as in the region; the region's are only written */
     uint8_t *input;
     size_t input_size, have, at;
@@ -54,6 +55,7 @@ flush(struct worker *w)
     if (pool__write_all(w->fds->results, &part, 1) < 0)
         give_up();
     w->start = w->end;
+    w->clock_ns = pool__now_ns(); /* the pipe may have made it wait */
     pool__store(&w->region->start, w->start);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the bytes change */
 }
@@ -132,7 +134,7 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
 
     if (!pool__claim(region, ++w->ordinal))
         return;
-    uint64_t began = pool__now_ns();
+    uint64_t began = w->clock_ns;
     pool__store(&region->started_ns, began);
     pool__store(&region->running, w->ordinal);
     call->room = frame_place(w) + POOL__FRAME_HEADER;
@@ -145,14 +147,17 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
         give_up();
     int rc = pool__call_run(call, w->functions[frame->flags]);
     pool__stdio_flush();
+    w->clock_ns = pool__now_ns();
     struct pool__frame reply = {.type = POOL__FRAME_REPLY,
         .id = frame->id,
         .size = (uint32_t)call->result_size,
-        .flags = pool__duration_pack(pool__now_ns() - began)};
+        .flags = pool__duration_pack(w->clock_ns - began)};
     if (pool__likely(rc == 0))
         send_frame(w, &reply, call->result);
     else
         send_error(w, &reply);
+    if (call->own_size > INPUT_KEPT && call->result != call->own)
+        pool__call_fini(call); /* what was large is so no longer */
 }
 
 /* The host introduces a function: its number is the count so far. */
@@ -175,7 +180,7 @@ learn_function(struct worker *w, const void *payload, size_t size)
 _Noreturn static void
 retire(struct worker *w)
 {
-    pool__model_release(&w->models, 0);
+    pool__model_release(&w->models, 0, true);
     pool__stdio_flush();
     flush(w);
     _exit(EXIT_SUCCESS);
@@ -195,7 +200,8 @@ serve_frame(
     case POOL__FRAME_STOP:
         if (frame->id == 0)
             retire(w);
-        pool__model_release(&w->models, frame->id);
+        pool__model_release(&w->models, frame->id, true);
+        w->clock_ns = pool__now_ns();
         break;
     default:
         give_up();
@@ -265,6 +271,7 @@ pool__worker_main(const struct pool__worker_config *config,
 {
     static struct worker w; /* a kilobyte of message; the stack is the task's */
 
+    w = (struct worker){0}; /* a nested worker inherits its parent's */
     w.config = config;
     w.fds = fds;
     w.region = pool__region_map(fds->region);
@@ -284,5 +291,6 @@ pool__worker_main(const struct pool__worker_config *config,
         if (got <= 0)
             give_up();
         w.have += (size_t)got;
+        w.clock_ns = pool__now_ns();
     }
 }

@@ -144,17 +144,17 @@ test_result_pipe(void)
 int
 test_main(const char *name, const struct test *tests, int argc, char **argv)
 {
+    static TTest cases[64]; /* Check keeps pointers to them */
     Suite *suite = suite_create(name);
     const char *only = argc > 1 ? argv[1] : NULL;
 
-    for (; tests->name != NULL; tests++) {
+    for (size_t i = 0; tests->name != NULL; tests++, i++) {
         if (only != NULL && strcmp(only, tests->name) != 0)
             continue;
         TCase *tcase = tcase_create(tests->name);
-        TTest *test = calloc(1, sizeof *test);
-        *test = (TTest){tests->name, tests->run, __FILE__, 0};
+        cases[i] = (TTest){tests->name, tests->run, __FILE__, 0};
         tcase_set_timeout(tcase, 4 * PATIENCE_MS / 1000.0);
-        tcase_add_test(tcase, test);
+        tcase_add_test(tcase, &cases[i]);
         suite_add_tcase(suite, tcase);
     }
     SRunner *runner = srunner_create(suite);

@@ -436,7 +436,33 @@ serial_tasks_may_not_block(int unused)
     test_end();
 }
 
+static int
+task_destroys(pool_call_t *call)
+{
+    pool_destroy(own_pool); /* when the task has ended */
+    return pool_call_return(call, "i", 3);
+}
+
+static void
+a_serial_task_destroys_the_pool(int unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f;
+    int three = 0;
+
+    (void)unused;
+    test_begin();
+    options.backend = POOL_SERIAL;
+    ck_assert_int_eq(pool_create(&own_pool, &options), 0);
+    ck_assert_int_eq(pool_submit(own_pool, &f, task_destroys, ""), 0);
+    ck_assert_int_eq(pool_future_result(f, 0, "i", &three), 0);
+    ck_assert_int_eq(three, 3);
+    pool_future_free(f);
+    test_end();
+}
+
 static const struct test tests[] = {
+    {"a_serial_task_destroys_the_pool", a_serial_task_destroys_the_pool},
     {"truth_table", truth_table},
     {"cancel_what_was_sent_ahead", cancel_what_was_sent_ahead},
     {"outcomes", outcomes},

@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fdio.h"
+
 static double
 run_double(pool_t *pool, double x)
 {
@@ -360,6 +362,24 @@ a_foreign_child_disturbs_nothing(int unused)
     for (int i = 0; i < 20; i++)
         ck_assert_double_eq(run_double(pool, i), 2.0 * i);
     ck_assert_int_eq(pool_future_error(hanging, 0), POOL_ETIMEDOUT);
+    for (int i = 0; i < 50; i++) { /* sent ahead, and a child lets go of it */
+        pool_future_t *f[20];
+        for (int k = 0; k < 20; k++)
+            ck_assert_int_eq(
+                pool_submit(pool, &f[k], task_double, "d", 1.0), 0);
+        if (i % 10 == 0) {
+            child = fork();
+            if (child == 0) {
+                pool_destroy(pool);
+                _exit(0);
+            }
+            ck_assert_int_eq(waitpid(child, &status, 0), child);
+        }
+        for (int k = 0; k < 20; k++) {
+            ck_assert_int_eq(pool_future_error(f[k], PATIENCE_MS), 0);
+            pool_future_free(f[k]);
+        }
+    }
     pool_destroy(pool);
     pool_future_free(done);
     pool_future_free(hanging);
@@ -488,7 +508,44 @@ a_killed_forkserver_is_replaced(int unused)
     test_end();
 }
 
+/* Without pidfds and close_range the promises are the same; a forkserver that
+ * dies takes its workers along. */
+static void
+an_old_kernel(int unused)
+{
+    pool_future_t *future;
+    int forkserver = 0;
+    pool_t *pool;
+
+    (void)unused;
+    pool__old_kernel = true;
+    test_begin();
+    pool = test_pool(2);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_int_eq(pool_submit(pool, &future, task_kill_self, ""), 0);
+        ck_assert_int_eq(pool_future_error(future, PATIENCE_MS), POOL_EDIED);
+        ck_assert_int_eq(pool_future_failure(future)->signal, SIGKILL);
+        pool_future_free(future);
+        ck_assert_double_eq(run_double(pool, i), 2.0 * i);
+    }
+    ck_assert_int_eq(pool_submit(pool, &future, task_parent, ""), 0);
+    ck_assert_int_eq(
+        pool_future_result(future, PATIENCE_MS, "i", &forkserver), 0);
+    pool_future_free(future);
+    ck_assert_int_eq(kill(forkserver, SIGKILL), 0);
+    test_await_gone(forkserver);
+    ck_assert_int_eq(pool_poll(pool, 0), 0); /* its end is noticed */
+    for (int i = 0; i < 5; i++)
+        ck_assert_double_eq(run_double(pool, i), 2.0 * i);
+    ck_assert_int_eq(pool_submit(pool, &future, task_hang, ""), 0);
+    pool_destroy(pool);
+    ck_assert_int_eq(pool_future_error(future, 0), POOL_ECANCELED);
+    pool_future_free(future);
+    test_end();
+}
+
 static const struct test tests[] = {
+    {"an_old_kernel", an_old_kernel},
     {"descriptors_of_a_worker", descriptors_of_a_worker},
     {"signals_are_untouched", signals_are_untouched},
     {"sigpipe_never_arises", sigpipe_never_arises},

@@ -4,7 +4,25 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+/* The address sanitizer needs more address space than a limit would leave. */
+static bool
+under_sanitizer(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+    return true;
+#else
+    return false;
+#endif
+#else
+    return false;
+#endif
+}
 
 static unsigned char *
 pattern(size_t size)
@@ -142,6 +160,52 @@ sizes_mixed(int unused)
     test_end();
 }
 
+/* Large tasks that are cancelled while they are being sent leave the worker
+ * in good order: what comes after them runs. */
+static int
+task_wait_shared(pool_call_t *call)
+{
+    uint64_t address;
+    int rc = pool_call_args(call, "t", &address);
+
+    return rc < 0 ? rc : !test_await((int *)(uintptr_t)address, 1);
+}
+
+static void
+cancelled_while_being_sent(int unused)
+{
+    enum { N = 10 };
+    const size_t size = 20u << 20;
+    unsigned char *bytes = pattern(size);
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *gated, *f[N];
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    for (int i = 0; i < 20; i++) /* learn that an echo is short */
+        echo(pool, 10);
+    ck_assert_int_eq(pool_submit(pool, &gated, task_wait_shared, "t",
+                         (uint64_t)(uintptr_t)gate),
+        0);
+    for (int i = 0; i < N; i++)
+        ck_assert_int_eq(
+            pool_submit_bytes(pool, &f[i], NULL, task_echo, bytes, size), 0);
+    *gate = 1;
+    ck_assert_int_eq(pool_future_error(gated, PATIENCE_MS), 0);
+    for (int i = 0; i < N; i++) {
+        int rc = pool_future_cancel(f[i]);
+        ck_assert(rc == 0 || rc == POOL_EBUSY);
+        pool_future_free(f[i]);
+    }
+    echo(pool, 1000);
+    pool_future_free(gated);
+    pool_destroy(pool);
+    free(bytes);
+    test_end();
+}
+
 /* ---- limits ----------------------------------------------------------- */
 
 static int
@@ -202,11 +266,108 @@ limits_hold(int unused)
     test_end();
 }
 
+/* The limit is of results: errors are told however small it is. */
+static void
+errors_have_room(int unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f;
+    pool_t *pool = NULL;
+
+    (void)unused;
+    test_begin();
+    options.workers = 1;
+    options.max_result = 16;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(pool_submit(pool, &f, task_double, "s", "text"), 0);
+    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), POOL_EFORMAT);
+    pool_future_free(f);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* A second return that fails leaves no value, and not half of one. */
+static int
+task_return_twice(pool_call_t *call)
+{
+    char *large = calloc(1, 300);
+
+    (void)pool_call_return(call, "s", "first");
+    int rc = pool_call_return(call, "sayi", "second", large, (size_t)300, 1);
+    free(large);
+    (void)rc; /* a careless task */
+    return 0;
+}
+
+static void
+a_failed_return_leaves_nothing(int unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    const char *text = "";
+    pool_future_t *f;
+    pool_t *pool = NULL;
+    size_t size = 9;
+
+    (void)unused;
+    test_begin();
+    options.workers = 1;
+    options.max_result = 100;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(pool_submit(pool, &f, task_return_twice, ""), 0);
+    ck_assert_int_eq(
+        pool_future_result(f, PATIENCE_MS, "s", &text), POOL_EFORMAT);
+    ck_assert_int_eq(pool_future_bytes(f, 0, NULL, &size), 0);
+    ck_assert_uint_eq(size, 0);
+    pool_future_free(f);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Arguments that kill who reads them fail their task; the others run. */
+static void
+poisonous_arguments(int unused)
+{
+    const size_t size = 300u << 20;
+    pool_options_t options = POOL_OPTIONS_INIT;
+    struct rlimit limit, low;
+    pool_future_t *poison, *other;
+    unsigned char *bytes = calloc(1, size);
+    pool_t *pool = NULL;
+
+    (void)unused;
+    test_begin();
+    options.workers = 1;
+    options.max_argument = POOL_NONE;
+    ck_assert_int_eq(getrlimit(RLIMIT_AS, &limit), 0);
+    low = limit;
+    low.rlim_cur = 600u << 20; /* inherited by the workers */
+    if (!under_sanitizer())
+        ck_assert_int_eq(setrlimit(RLIMIT_AS, &low), 0);
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    ck_assert_int_eq(
+        pool_submit_bytes(pool, &poison, NULL, task_echo, bytes, size), 0);
+    ck_assert_int_eq(pool_submit(pool, &other, task_double, "d", 1.0), 0);
+    int rc = pool_future_error(poison, PATIENCE_MS);
+    if (!under_sanitizer())
+        ck_assert_int_eq(rc, POOL_EDIED);
+    ck_assert_int_eq(pool_future_error(other, PATIENCE_MS), 0);
+    pool_future_free(poison);
+    pool_future_free(other);
+    pool_destroy(pool);
+    free(bytes);
+    test_end();
+}
+
 static const struct test tests[] = {
+    {"errors_have_room", errors_have_room},
+    {"a_failed_return_leaves_nothing", a_failed_return_leaves_nothing},
+    {"poisonous_arguments", poisonous_arguments},
     {"every_threshold", every_threshold},
     {"hundred_megabytes", hundred_megabytes},
     {"both_ways_at_once", both_ways_at_once},
     {"sizes_mixed", sizes_mixed},
+    {"cancelled_while_being_sent", cancelled_while_being_sent},
     {"limits_hold", limits_hold},
     {NULL, NULL},
 };

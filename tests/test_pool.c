@@ -413,7 +413,84 @@ poll_settles(int unused)
     test_end();
 }
 
+/* A task may have a pool of its own; its functions are its own too. */
+static int
+task_outer(pool_call_t *call)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *future = NULL;
+    pool_t *inner = NULL;
+    double x, y = 0;
+    int rc = pool_call_args(call, "d", &x);
+
+    options.workers = 2;
+    if (rc == 0)
+        rc = pool_create(&inner, &options);
+    if (rc == 0)
+        rc = pool_submit(inner, &future, task_double, "d", x);
+    if (rc == 0)
+        rc = pool_future_result(future, PATIENCE_MS, "d", &y);
+    pool_future_free(future);
+    pool_destroy(inner);
+    return rc < 0 ? pool_call_fail(call, 1, "%s", pool_errmsg())
+                  : pool_call_return(call, "d", y);
+}
+
+static void
+nested_pools(int unused)
+{
+    pool_future_t *future[4];
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(2);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(
+            pool_submit(pool, &future[i], task_outer, "d", 1.0 + i), 0);
+    for (int i = 0; i < 4; i++) {
+        double y = 0;
+        int rc = pool_future_result(future[i], PATIENCE_MS, "d", &y);
+        ck_assert_msg(rc == 0, "%s", pool_errmsg());
+        ck_assert_double_eq(y, 2.0 + 2 * i);
+        pool_future_free(future[i]);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* More than fit into one message queue at a time. */
+static void
+six_hundred_workers(int unused)
+{
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(600);
+    run_one(pool);
+    pool_destroy(pool);
+    test_end();
+}
+
+static void
+more_ready_than_there_can_be(int unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_t *pool = NULL;
+
+    (void)unused;
+    test_begin();
+    options.min_workers = 1000; /* of as many as there are CPUs */
+    ck_assert_int_eq(pool_create(&pool, &options), POOL_EINVAL);
+    ck_assert(strstr(pool_errmsg(), "min_workers is 1000") != NULL);
+    test_end();
+}
+
 static const struct test tests[] = {
+    {"nested_pools", nested_pools},
+    {"six_hundred_workers", six_hundred_workers},
+    {"more_ready_than_there_can_be", more_ready_than_there_can_be},
     {"options_are_checked", options_are_checked},
     {"any_number_of_workers", any_number_of_workers},
     {"defaults_by_null", defaults_by_null},

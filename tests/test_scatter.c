@@ -760,7 +760,45 @@ bad_jobs(int unused)
     test_end();
 }
 
+/* A scatter that is refused has started nothing. */
+static void
+a_refused_scatter_runs_nothing(int unused)
+{
+    struct counts *counts = test_shared(sizeof *counts);
+    const double values[4] = {0};
+    pool_options_t options = POOL_OPTIONS_INIT;
+    unsigned char buffer[16];
+    pool_job_t job = POOL_JOB_INIT;
+    pool_scatter_t *scatter = NULL;
+    pool_t *pool = NULL;
+
+    (void)unused;
+    test_begin();
+    options.workers = options.min_workers = 4;
+    options.max_pending = 3;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    pool_encode(
+        buffer, sizeof buffer, &job.build_arguments_size, "t", ADDRESS(counts));
+    job.build_arguments = buffer;
+    job.build = build_counted;
+    job.execute = execute_counted;
+    job.rows = 4;
+    job.columns = 1;
+    job.values = values;
+    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), POOL_EAGAIN);
+    ck_assert_ptr_null(scatter);
+    job.rows = 3;
+    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
+    pool_results_t *results;
+    ck_assert_int_eq(pool_gather(scatter, PATIENCE_MS, &results), 0);
+    ck_assert_int_eq(counts->executed, 3);
+    pool_scatter_free(scatter);
+    pool_destroy(pool);
+    test_end();
+}
+
 static const struct test tests[] = {
+    {"a_refused_scatter_runs_nothing", a_refused_scatter_runs_nothing},
     {"upstream_values", upstream_values},
     {"array_split", array_split},
     {"grid", grid},

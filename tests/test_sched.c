@@ -2,6 +2,7 @@
  * a long task, replies behind one are seen. Order is asserted, not time. */
 #include "support.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,7 +220,68 @@ a_million_cancelled(int unused)
     test_end();
 }
 
+/* Cancelling what the one worker holds gives its place to the next. */
+static void
+cancelling_makes_room(int unused)
+{
+    pool_future_t *a, *b;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    for (int i = 0; i < 200; i++) {
+        ck_assert_int_eq(pool_submit(pool, &a, task_double, "d", 1.0), 0);
+        ck_assert_int_eq(pool_submit(pool, &b, task_double, "d", 2.0), 0);
+        (void)pool_future_cancel(a);
+        ck_assert_int_eq(pool_future_error(b, PATIENCE_MS), 0);
+        pool_future_free(a);
+        pool_future_free(b);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* A worker that stands still before it has begun loses its task to another. */
+static int
+task_stop_self(pool_call_t *call)
+{
+    (void)call;
+    raise(SIGSTOP);
+    return 0;
+}
+
+static void
+a_stopped_worker_keeps_nothing(int unused)
+{
+    enum { N = 100 };
+    pool_future_t *f[N], *pid_of;
+    pool_t *pool;
+    int pid = 0;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(2);
+    ck_assert_int_eq(pool_submit(pool, &pid_of, task_pid, ""), 0);
+    ck_assert_int_eq(pool_future_result(pid_of, PATIENCE_MS, "i", &pid), 0);
+    pool_future_free(pid_of);
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    for (int i = 0; i < N; i++)
+        ck_assert_int_eq(pool_submit(pool, &f[i], task_double, "d", 1.0), 0);
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(pool_future_error(f[i], PATIENCE_MS), 0);
+        pool_future_free(f[i]);
+    }
+    ck_assert_int_eq(pool_submit(pool, &f[0], task_stop_self, ""), 0);
+    pool_destroy(pool); /* SIGKILL ends what is stopped */
+    ck_assert_int_eq(pool_future_error(f[0], 0), POOL_ECANCELED);
+    pool_future_free(f[0]);
+    test_end();
+}
+
 static const struct test tests[] = {
+    {"cancelling_makes_room", cancelling_makes_room},
+    {"a_stopped_worker_keeps_nothing", a_stopped_worker_keeps_nothing},
     {"nothing_waits_behind_a_long_task", nothing_waits_behind_a_long_task},
     {"a_reply_behind_a_long_task_is_seen", a_reply_behind_a_long_task_is_seen},
     {"all_workers_run_at_once", all_workers_run_at_once},
