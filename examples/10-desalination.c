@@ -33,7 +33,7 @@ static const char usage[] =
     "--no-compare   no second run on the serial backend (--compare)\n"
     "--dry-run      count the rows and stop";
 static _Atomic size_t *finished; /* rows; shared with the workers */
-static struct water *waters;
+static struct water waters[MAX_ROWS];
 static size_t count;
 static const char *file;
 static unsigned line, column, place[3]; /* from 1; where names are */
@@ -84,8 +84,8 @@ read_waters(void) /* lines that begin with # are comments */
         line++;
         if (text[0] == '#')
             continue;
-        if ((waters = reallocarray(waters, count + 1, sizeof *waters)) == NULL)
-            error(2, errno, "%s", file);
+        if (count == MAX_ROWS)
+            error_at_line(2, 0, file, line, "more than %d waters", MAX_ROWS);
         column = 0;
         if (csv_parse(&csv, text, (size_t)n, field, NULL, head) < (size_t)n ||
             csv_fini(&csv, field, NULL, head) != 0)
@@ -205,7 +205,7 @@ report(const char *path, const struct ro_row *rows, const struct outcome *out,
     if (stream == NULL)
         error(1, errno, "%s", path);
     fprintf(stream, "water,%s,failure\n", ro_columns);
-    printf("\n%25s| least kWh/m³%15s| most\n  Water         g/kg  °C", "", "");
+    printf("\n%23s| least kWh/m³%15s| most\n Water         g/kg °C", "", "");
     for (int k = 0; k < 2; k++)
         printf(" | kWh  min  rec LMH bar mg/L");
     for (size_t w = 0; w < count; w++) {
@@ -225,7 +225,7 @@ report(const char *path, const struct ro_row *rows, const struct outcome *out,
         }
         if (w >= 24) /* as many as are read with pleasure */
             continue;
-        printf("\n  %-13.13s%5.1f%4.0f", waters[w].name, waters[w].value[1],
+        printf("\n %-13.13s%5.1f%3.0f", waters[w].name, waters[w].value[1],
             waters[w].value[2]);
         for (int k = 0; k < 2; k++) {
             const struct ro_result *r = &out[pick[k]].r;
@@ -253,8 +253,8 @@ main(int argc, char **argv)
         {"dry-run", 0, NULL, 0}, {"help", 0, NULL, 0}, {NULL, 0, NULL, 0}};
     const char *value[END] = {
         "0", "examples/data/feed-waters.csv", "desalination.csv", "32"};
-    struct outcome *out;
-    struct ro_row *rows;
+    static struct outcome out[2 * MAX_ROWS]; /* half for the serial backend */
+    static struct ro_row rows[MAX_ROWS];     /* untouched, they cost nothing */
     size_t grid = 0, n;
     int workers = 0, differ = 0, c, i = 0;
     char more;
@@ -276,11 +276,9 @@ main(int argc, char **argv)
         error(2, 0, "%s: not 1 to %d rows, see --grid", file, MAX_ROWS);
     if (value[DRY] != NULL)
         return 0;
-    rows = calloc(n, sizeof *rows);
-    out = calloc(2 * n, sizeof *out); /* half for the serial backend */
     finished = mmap(NULL, sizeof *finished, PROT_READ | PROT_WRITE,
         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (rows == NULL || out == NULL || finished == MAP_FAILED)
+    if (finished == MAP_FAILED)
         error(1, errno, "%zu rows", n);
     for (size_t k = 0; k < n; k++) {
         double *water = waters[k / grid / grid].value, parts = (double)grid - 1;

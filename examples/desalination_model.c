@@ -26,7 +26,8 @@ const char *const ro_reasons[] = {"", "input outside the model",
 const char ro_sources[] =
     "  Osmotic pressure of sea salt: Sharqawy et al. 2010 and, below 10 g/kg,\n"
     "  Nayar et al. 2016; range 0-120 g/kg, 0-120 °C. Mass transfer and\n"
-    "  friction: Schock & Miquel 1987; range 100-1000 (Reynolds number).\n";
+    "  friction: Schock & Miquel 1987; range 100-1000 (Reynolds number).\n"
+    "  min: thermodynamic minimum, kWh/m³; rec: recovery; LMH: L/(m² h).\n";
 
 const char ro_columns[] =
     "salinity_g_per_kg,temperature_c,recovery,flux_l_per_m2_h,"

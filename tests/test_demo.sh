@@ -90,7 +90,7 @@ verify "ranks" awk '$1 == "fork" { ranks++; rows += $3; failed += $5 }
         failed == same && failed > 0) }' out
 verify "serial comparison" grep -q '^  Serial run: same bits$' out
 verify "best and worst rows" grep -Eq \
-    '^  Baltic Sea +7.4 +8 \| +[0-9.]+ [0-9.]+ [0-9]+% .*\| +[0-9.]+ ' out
+    '^ Baltic Sea +7.4 +8 \| +[0-9.]+ [0-9.]+ [0-9]+% .*\| +[0-9.]+ ' out
 verify "twelve waters" test "$(grep -c '%.*%' out)" = 12
 verify "no progress bar without a terminal" test ! -s err
 # shellcheck disable=SC2016
@@ -195,6 +195,13 @@ expect "a million waters" 0 '1000000 waters x 1 .* = 1000000 rows' \
 expect "a thousand million rows" 2 'million.csv: not 1 to 2000000 rows' \
     --input million.csv --grid 32
 verify "refused with the numbers" grep -q '= 1024000000 rows' out
+{
+    cat million.csv
+    yes 'Sea,35,25' | head -n 1000001
+} >two-million.csv
+expect "two million waters and one" 2 \
+    'two-million.csv:2000002: more than 2000000 waters' --input two-million.csv
+rm two-million.csv
 echo 'Sea,35,x' >>million.csv
 expect "the last of a million" 2 'million.csv:1000002: column 3' \
     --input million.csv --grid 1

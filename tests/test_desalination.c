@@ -332,7 +332,8 @@ START_TEST(unsolvable_rows_are_nan_with_a_reason)
 
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct ro_result x = ro_solve(&module, &table[i].row);
-        ck_assert_msg(x.status == table[i].status, "case %zu: %g", i, x.status);
+        ck_assert_msg(
+            (int)x.status == (int)table[i].status, "case %zu: %g", i, x.status);
         ck_assert_ptr_nonnull(
             strstr(ro_reasons[table[i].status], table[i].reason));
         ck_assert(isnan(x.permeate) && isnan(x.brine) && isnan(x.pressure) &&
