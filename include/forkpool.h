@@ -15,7 +15,7 @@
  *   deaths and restarts wait until it comes back.
  * - Workers run as the same user and may do what that user may do. Isolation
  *   here is from faults, not from malice; see docs/security.md.
- * - Linux only, with glibc: 4.14 or newer, 5.9 for pidfds and close_range.
+ * - Linux only, with glibc: 4.14 or newer, 5.3 for pidfds.
  *
  * Conventions
  * - A fallible function returns 0 or a negative code of forkpool_error.h;

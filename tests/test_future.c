@@ -119,46 +119,6 @@ truth_table(int unused)
     test_end();
 }
 
-/* Tasks that were sent ahead can be cancelled although their bytes are in the
- * worker's pipe; those around them run. */
-static void
-cancel_what_was_sent_ahead(int unused)
-{
-    enum { N = 200 };
-    struct gate *gate = test_shared(sizeof *gate);
-    pool_future_t *futures[N], *first;
-    pool_t *pool;
-    double y;
-
-    (void)unused;
-    test_begin();
-    pool = test_pool(1);
-    for (int i = 0; i < 50; i++) { /* so short that many are sent ahead */
-        ck_assert_int_eq(pool_submit(pool, &first, task_double, "d", 1.0), 0);
-        ck_assert_int_eq(pool_future_error(first, PATIENCE_MS), 0);
-        pool_future_free(first);
-    }
-    first = submit_gate(pool, gate);
-    for (int i = 0; i < N; i++)
-        ck_assert_int_eq(
-            pool_submit(pool, &futures[i], task_double, "d", (double)i), 0);
-    ck_assert(test_await(&gate->begun, 1));
-    for (int i = 0; i < N; i += 2)
-        ck_assert_int_eq(pool_future_cancel(futures[i]), 0);
-    open_gate(gate);
-    for (int i = 0; i < N; i++) {
-        int rc = pool_future_result(futures[i], PATIENCE_MS, "d", &y);
-        ck_assert_int_eq(rc, i % 2 == 0 ? POOL_ECANCELED : 0);
-        if (rc == 0)
-            ck_assert_double_eq(y, 2.0 * i);
-        pool_future_free(futures[i]);
-    }
-    ck_assert_int_eq(pool_future_error(first, PATIENCE_MS), 0);
-    pool_future_free(first);
-    pool_destroy(pool);
-    test_end();
-}
-
 /* ---- what a task returns ---------------------------------------------- */
 
 struct outcome {
@@ -464,7 +424,6 @@ a_serial_task_destroys_the_pool(int unused)
 static const struct test tests[] = {
     {"a_serial_task_destroys_the_pool", a_serial_task_destroys_the_pool},
     {"truth_table", truth_table},
-    {"cancel_what_was_sent_ahead", cancel_what_was_sent_ahead},
     {"outcomes", outcomes},
     {"a_wrong_result_format_keeps_the_value",
         a_wrong_result_format_keeps_the_value},

@@ -468,6 +468,63 @@ built_once_released_once(int unused)
     test_end();
 }
 
+static int
+task_gate(pool_call_t *call)
+{
+    uint64_t begun, gate;
+    int rc = pool_call_args(call, "tt", &begun, &gate);
+
+    if (rc < 0)
+        return rc;
+    __atomic_store_n((int *)(uintptr_t)begun, 1, __ATOMIC_RELEASE);
+    return test_await((int *)(uintptr_t)gate, 1) ? 0 : 1;
+}
+
+/* While one worker is busy the other runs both ranks, with one model. */
+static void
+a_model_serves_two_ranks(int unused)
+{
+    struct counts *counts = test_shared(sizeof *counts);
+    int *words = test_shared(2 * sizeof *words);
+    const double values[2] = {0};
+    struct setting setting = {POOL_FORK, 2};
+    unsigned char buffer[16];
+    pool_job_t job = POOL_JOB_INIT;
+    pool_scatter_t *scatter;
+    pool_results_t *results;
+    pool_future_t *busy;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = make(&setting);
+    ck_assert_int_eq(pool_submit(pool, &busy, task_gate, "tt",
+                         ADDRESS(&words[0]), ADDRESS(&words[1])),
+        0);
+    ck_assert(test_await(&words[0], 1));
+    pool_encode(
+        buffer, sizeof buffer, &job.build_arguments_size, "t", ADDRESS(counts));
+    job.build_arguments = buffer;
+    job.build = build_counted;
+    job.execute = execute_counted;
+    job.release = release_counted;
+    job.rows = 2;
+    job.columns = 1;
+    job.values = values;
+    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
+    ck_assert_int_eq(pool_gather(scatter, PATIENCE_MS, &results), 0);
+    ck_assert_int_eq(counts->executed, 2);
+    ck_assert_int_eq(counts->built, 1);
+    ck_assert(test_await(&counts->released, 1));
+    words[1] = 1;
+    ck_assert_int_eq(pool_future_error(busy, PATIENCE_MS), 0);
+    pool_future_free(busy);
+    pool_scatter_free(scatter);
+    pool_destroy(pool);
+    ck_assert_int_eq(counts->released, 1);
+    test_end();
+}
+
 /* ---- failures --------------------------------------------------------- */
 
 static int
@@ -805,6 +862,7 @@ static const struct test tests[] = {
     {"sweep_with_infeasible_rows", sweep_with_infeasible_rows},
     {"mixed_lists", mixed_lists},
     {"built_once_released_once", built_once_released_once},
+    {"a_model_serves_two_ranks", a_model_serves_two_ranks},
     {"failed_ranks", failed_ranks},
     {"partial_gather", partial_gather},
     {"wrong_number_of_results", wrong_number_of_results},
