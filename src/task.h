@@ -8,7 +8,7 @@
 #include "proto.h"
 
 enum pool__task_state {
-    POOL__TASK_PENDING, /* in the queue, or sent ahead (channel != NULL) */
+    POOL__TASK_PENDING, /* in the queue, or with a worker (proc != NULL) */
     POOL__TASK_VALUE,   /* from here on it has settled */
     POOL__TASK_FAILED,
     POOL__TASK_CANCELLED

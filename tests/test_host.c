@@ -418,6 +418,52 @@ a_foreign_thread_is_refused(int unused)
     test_end();
 }
 
+/* Threads with a pool each don't disturb one another. */
+static void *
+own_pool_in_a_thread(void *unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f = NULL;
+    pool_t *pool = NULL;
+    intptr_t bad = 0;
+
+    (void)unused;
+    options.workers = 2;
+    for (int round = 0; round < 5 && !bad; round++) {
+        bad |= pool_create(&pool, &options) != 0;
+        for (int i = 0; i < 50 && !bad; i++) {
+            double y = 0;
+            bad |= pool_submit(pool, &f, task_double, "d", (double)i) != 0 ||
+                   pool_future_result(f, PATIENCE_MS, "d", &y) != 0 ||
+                   y != 2.0 * i;
+            pool_future_free(f);
+            f = NULL;
+        }
+        pool_destroy(pool);
+        pool = NULL;
+    }
+    return (void *)bad;
+}
+
+static void
+threads_with_pools_of_their_own(int unused)
+{
+    enum { N = 4 };
+    pthread_t threads[N];
+
+    (void)unused;
+    test_begin();
+    for (int i = 0; i < N; i++)
+        ck_assert_int_eq(
+            pthread_create(&threads[i], NULL, own_pool_in_a_thread, NULL), 0);
+    for (int i = 0; i < N; i++) {
+        void *bad = NULL;
+        pthread_join(threads[i], &bad);
+        ck_assert_ptr_null(bad);
+    }
+    test_end();
+}
+
 /* ---- the end of the host ---------------------------------------------- */
 
 struct pids {
@@ -556,6 +602,7 @@ static const struct test tests[] = {
     {"buffers_are_written_once", buffers_are_written_once},
     {"a_foreign_child_disturbs_nothing", a_foreign_child_disturbs_nothing},
     {"a_foreign_thread_is_refused", a_foreign_thread_is_refused},
+    {"threads_with_pools_of_their_own", threads_with_pools_of_their_own},
     {"a_killed_host_leaves_no_worker", a_killed_host_leaves_no_worker},
     {"a_killed_forkserver_is_replaced", a_killed_forkserver_is_replaced},
     {NULL, NULL},
