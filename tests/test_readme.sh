@@ -13,7 +13,7 @@ block() { # the first fenced block of a language
 
 block c >"$dir/example.c"
 lines=$(wc -l <"$dir/example.c")
-[ "$lines" -gt 5 ] && [ "$lines" -le 25 ] || {
+[ "$lines" -gt 5 ] && [ "$lines" -le 20 ] || {
     echo "the example has $lines lines"
     exit 1
 }
