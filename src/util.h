@@ -28,12 +28,6 @@ pool__max(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static inline uint64_t
-pool__round_up(uint64_t n, uint64_t power_of_two)
-{
-    return (n + power_of_two - 1) & ~(power_of_two - 1);
-}
-
 /* Nanoseconds of the monotonic clock: jumps of the wall clock don't matter. */
 static inline uint64_t
 pool__now_ns(void)
