@@ -208,6 +208,33 @@ bench_spawn(void)
         "fork+exit+wait", 1e6 * ceiling_fork(N));
 }
 
+/* ---- in a loop ---------------------------------------------------------- */
+
+/* The longest time between two ticks of the host's 1 ms timer. */
+static void
+bench_stalls(void)
+{
+    double idle = 1e3 * loop_stall(LOOP_IDLE);
+
+    add("loop_stall_flood", 1e3 * loop_stall(LOOP_FLOOD), "ms", "idle pool",
+        idle);
+    add("loop_stall_100MiB", 1e3 * loop_stall(LOOP_LARGE), "ms", "idle pool",
+        idle);
+    add("loop_stall_crashes", 1e3 * loop_stall(LOOP_CRASHES), "ms", "idle pool",
+        idle);
+}
+
+static void
+bench_drives(void)
+{
+    double caller = loop_throughput(0);
+
+    add("throughput_host_vs_caller", loop_throughput(1), "tasks/s",
+        "caller drive", caller);
+    add("throughput_thread_vs_caller", loop_throughput(2), "tasks/s",
+        "caller drive", caller);
+}
+
 /* ---- report ----------------------------------------------------------- */
 
 static void
@@ -249,6 +276,8 @@ main(int argc, char **argv)
     bench_roundtrip();
     bench_large();
     bench_spawn();
+    bench_stalls();
+    bench_drives();
     print_table();
     if (write_json(path) != 0) {
         perror(path);

@@ -40,4 +40,11 @@ double ceiling_large(size_t size, int times);      /* bytes per second */
 double ceiling_memcpy(size_t size);                /* bytes per second */
 double ceiling_fork(int times);                    /* seconds each */
 
+/* loop.c: a pool in a loop of the program's. How late a 1 ms timer became,
+ * seconds; and tasks per second in caller (0), host (1) and thread (2) drive.
+ */
+enum { LOOP_IDLE, LOOP_FLOOD, LOOP_LARGE, LOOP_CRASHES };
+double loop_stall(int load);
+double loop_throughput(int drive);
+
 #endif

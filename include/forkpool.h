@@ -7,12 +7,17 @@
  * - A worker sees the memory of this process as it was when the pool's
  *   forkserver was made: in pool_create, or earlier by pool_prepare. What the
  *   program changes later, the workers do not see; send it as arguments.
+ *   (POOL_START_FORK is the other way.)
  * - A pool belongs to the thread that created it; other threads are refused
- *   with POOL_EPERM. In a process forked from the owner every call gives
- *   POOL_EFORKED, and pool_destroy only frees memory and closes.
- * - The pool's work is done inside the calls that wait (and pool_poll): while
- *   the program stays away, workers run what they were sent, and replies,
- *   deaths and restarts wait until it comes back.
+ *   with POOL_EPERM. With POOL_DRIVE_THREAD any thread may use it. In a
+ *   process forked from the owner every call gives POOL_EFORKED, and
+ *   pool_destroy only frees memory and closes.
+ * - Who drives a pool (runs its callbacks, deadlines and restarts) is chosen
+ *   at pool_create. Caller (the default): the calls that wait, and pool_poll;
+ *   while the program stays away, workers run what they were sent, and
+ *   replies, deadlines, deaths and restarts wait until it comes back. Host
+ *   (options.loop): your libuv loop; a call that would wait is POOL_EDEADLK.
+ *   Thread (POOL_DRIVE_THREAD): a thread of the library's own.
  * - Workers run as the same user and may do what that user may do. Isolation
  *   here is from faults, not from malice; see docs/security.md.
  * - Linux only, with glibc: 4.14 or newer, 5.3 for pidfds.
@@ -48,9 +53,17 @@ extern "C" {
 #define POOL_NONE (-1)
 #define POOL_MAX_WORKERS 1024
 #define POOL_MAX_TIMEOUT_MS 2147483647
+#define POOL_MAX_DEPTH 8     /* pools in workers of pools in workers ... */
+#define POOL_MAX_RETRIES 100 /* of one task */
+#define POOL_MIN_PRIORITY (-8)
+#define POOL_MAX_PRIORITY 7
+
+struct uv_loop_s; /* libuv's uv_loop_t */
 
 typedef struct pool pool_t;
 typedef struct pool_future pool_future_t;
+typedef struct pool_completed pool_completed_t;
+typedef struct pool_map pool_map_t;
 typedef struct pool_call pool_call_t;
 typedef struct pool_scatter pool_scatter_t;
 typedef struct pool_results pool_results_t;
@@ -75,40 +88,133 @@ POOL_API const char *pool_version(void);
 
 enum pool_backend {
     POOL_FORK = 0,  /* forked workers (the default) */
-    POOL_SERIAL = 1 /* in this process, one rank, no fork: the oracle */
+    POOL_SERIAL = 1 /* in this process, one rank, no fork: the oracle; it is
+                       driven by the caller, whatever drive and loop say */
 };
 
+enum pool_drive {
+    POOL_DRIVE_CALLER = 0, /* the calls that wait (host, where loop is set) */
+    POOL_DRIVE_THREAD = 1  /* a thread of the library's; any thread may call */
+};
+
+enum pool_start {
+    POOL_START_FORKSERVER = 0, /* workers see the memory as pool_create (or
+                                  pool_prepare) found it; cheap at any size */
+    POOL_START_FORK = 1        /* workers are children of this process and see
+                                  its memory as it is when each is started: at
+                                  pool_create, on demand, in a dead one's place.
+                                  Each costs a fork of this process. Functions
+                                  are those of modules that pool_create found
+                                  loaded and that stay so. wait(2) for any
+                                  child finds workers: then how one ended is
+                                  unknown. What left a worker's process group
+                                  outlives it. Needs pidfds (POOL_ENOTSUP). */
+};
+
+/* Where a worker's standard output or error goes. */
+enum pool_output {
+    POOL_OUTPUT_INHERIT = 0, /* where the program's goes */
+    POOL_OUTPUT_NULL = 1,    /* nowhere */
+    POOL_OUTPUT_CAPTURE = 2  /* to the log callback, line by line, and its tail
+                                into the record of a failure */
+};
+
+enum pool_log_kind {
+    POOL_LOG_TASK = 0,   /* pool_call_log */
+    POOL_LOG_OUTPUT = 1, /* a line that a worker printed */
+    POOL_LOG_POOL = 2    /* the library: a worker or forkserver replaced, ... */
+};
+
+/* One line of log. Valid during the callback alone. */
+typedef struct pool_log {
+    int kind;         /* enum pool_log_kind */
+    pid_t pid;        /* of the worker; 0: none */
+    uint64_t task_id; /* pool_future_id of the task; 0: none */
+    const char *text; /* without a line feed; NUL-terminated, printable */
+    size_t length;    /* bytes */
+} pool_log_t;
+
+/* Gets one line. Thread: the driving one, as callbacks of futures. */
+typedef void (*pool_log_fn)(const pool_log_t *line, void *data);
+
 typedef struct pool_options {
-    size_t size;          /* sizeof(pool_options_t) */
-    int workers;          /* 0: the CPUs this process may use (affinity and
-                             cgroup quota); at most POOL_MAX_WORKERS */
-    int min_workers;      /* ready before pool_create returns; 0: 1 */
-    int backend;          /* enum pool_backend */
-    int kill_grace_ms;    /* from SIGTERM to SIGKILL; 0: 3,000;
-                             POOL_NONE: SIGKILL at once */
-    int64_t max_pending;  /* unsettled tasks; beyond it a submit gives
-                             POOL_EAGAIN; 0 or POOL_NONE: no limit */
-    int64_t max_argument; /* bytes of one task's arguments; 0: 256 MiB;
-                             POOL_NONE: what a frame holds, 4 GiB - 16 */
-    int64_t max_result;   /* bytes of one task's result; likewise */
+    size_t size;      /* sizeof(pool_options_t) */
+    const char *name; /* in metrics and messages; NULL: "pool"; up to 63
+                         bytes of letters, digits and _ - . */
+    int workers;      /* the most there may be; 0: the CPUs this process may
+                         use (affinity and cgroup quota); at most
+                         POOL_MAX_WORKERS. They start on demand. */
+    int min_workers;  /* ready before pool_create returns, and kept; 0: 1 */
+    int backend;      /* enum pool_backend */
+    int start;        /* enum pool_start */
+    int drive;        /* enum pool_drive */
+    struct uv_loop_s *loop; /* host drive: the loop; NULL: none */
+    int strict;             /* 1: a worker that dies breaks the pool, as in
+                               concurrent.futures */
+    int kill_grace_ms; /* from SIGTERM to SIGKILL; 0: 3,000; POOL_NONE: SIGKILL
+                          at once */
+    int deadline_ms;   /* how long a task may run, from its start; 0 or
+                          POOL_NONE: for ever */
+    int ready_deadline_ms;  /* from fork to the initializer's return; 0: 30,000;
+                               POOL_NONE: no limit */
+    int idle_timeout_ms;    /* a worker idle for so long goes, down to
+                               min_workers; 0 or POOL_NONE: it stays */
+    int max_start_failures; /* starts that fail in a row (or workers that die
+                               before they did anything) until the pool is
+                               POOL_EBROKEN; 0: 8 */
+    int64_t max_pending;    /* unsettled tasks; beyond it a submit gives
+                               POOL_EAGAIN or waits (wait_ms of the task); 0 or
+                               POOL_NONE: no limit */
+    int64_t max_argument;   /* bytes of one task's arguments; 0: 256 MiB;
+                               POOL_NONE: what a frame holds, 4 GiB - 16 */
+    int64_t max_result;     /* bytes of one task's result; likewise */
+    int64_t max_tasks_per_worker; /* then it retires; 0, POOL_NONE: no limit */
+    int64_t max_worker_age_ms;    /* then it retires when idle; likewise */
+    int64_t max_worker_rss;       /* bytes resident after a task: it retires;
+                                     likewise */
+    int64_t max_worker_memory;    /* bytes of address space beyond what it
+                                     began with (RLIMIT_AS); likewise */
+    uint64_t seed;                /* of pool_call_seed */
+    pool_fn initializer; /* runs in each worker before its first task, with
+                            the arguments below (pool_call_args); non-zero:
+                            the worker failed to start. NULL: none */
+    const void *initializer_arguments; /* encoded by pool_encode; copied */
+    size_t initializer_arguments_size; /* bytes */
+    void (*finalizer)(void *state); /* runs in a worker that retires or is shut
+                                       down, not in one that is killed, with
+                                       what pool_call_state holds; NULL: none */
+    int worker_stdout;              /* enum pool_output */
+    int worker_stderr; /* enum pool_output; where both capture, they share a
+                          pipe and a tail */
+    pool_log_fn log;   /* NULL: lines are dropped */
+    void *log_data;    /* given to log */
+    void (*drain)(pool_t *pool, void *data); /* after a submit was refused with
+                           POOL_EAGAIN: there is room again. NULL: none */
+    void *drain_data;                        /* given to drain */
 } pool_options_t;
 
 #define POOL_OPTIONS_INIT                                                      \
     {                                                                          \
-        sizeof(pool_options_t), 0, 0, 0, 0, 0, 0, 0                            \
+        .size = sizeof(pool_options_t)                                         \
     }
 
 /* Make a pool and its workers.
  * pool:    out; the new pool.
  * options: NULL for the defaults.
- * Returns when min_workers workers are ready; the others follow.
- * Errors: POOL_EINVAL (a member out of range, named in pool_errmsg);
- *   POOL_EMFILE (5 descriptors a worker do not fit under RLIMIT_NOFILE: the
- *   message names both numbers); -EAGAIN, POOL_ENOMEM or another errno where
- *   processes or descriptors could not be had; POOL_EBROKEN (workers die
- *   before they are ready). On error nothing is left behind.
- * Ownership: the caller ends it with pool_destroy. Thread: the creating
- * thread owns the pool. Blocks: until min_workers are ready. */
+ * Returns when min_workers workers are ready; more start when tasks wait. In
+ * host drive it returns once the forkserver is made.
+ * Errors: POOL_EINVAL (a member out of range, named in pool_errmsg; thread
+ *   drive with POOL_START_FORK); POOL_EMFILE (5 descriptors a worker do not
+ *   fit under RLIMIT_NOFILE: the message names both numbers); POOL_ENOTSUP
+ *   (pools nested deeper than POOL_MAX_DEPTH; POOL_START_FORK without
+ *   pidfds); -EAGAIN, POOL_ENOMEM or another errno where processes or
+ *   descriptors could not be had; POOL_EBROKEN (workers die before they are
+ *   ready; the message has what the initializer said). On error nothing is
+ *   left behind.
+ * Ownership: the caller ends it with pool_destroy or pool_close. Thread: the
+ * creating thread owns the pool; in host drive it is the loop's. Blocks: until
+ * min_workers are ready; in host drive for one fork (with POOL_START_FORK, for
+ * min_workers of them). */
 POOL_API int pool_create(pool_t **pool, const pool_options_t *options);
 
 /* Make a forkserver now, for a later pool_create to take over: for programs
@@ -127,45 +233,103 @@ enum pool_shutdown_flags {
 
 /* Take no more tasks. Idempotent.
  * flags: POOL_SHUTDOWN_WAIT, POOL_SHUTDOWN_CANCEL_FUTURES or both. Without
- *   WAIT it returns at once; what is left runs on inside later waits.
- * Errors: POOL_EINVAL (unknown flags); POOL_EDEADLK (WAIT in a callback).
+ *   WAIT it returns at once; what is left still runs (in caller drive inside
+ *   later waits), then the workers go.
+ * Errors: POOL_EINVAL (unknown flags); POOL_EDEADLK (WAIT in a callback or in
+ *   host drive, where something is left to wait for).
  * Thread: the owner. Blocks: with WAIT, until the last task settled and the
  * workers have gone. Semantics: concurrent.futures Executor.shutdown. */
 POOL_API int pool_shutdown(pool_t *pool, unsigned flags);
 
+/* Take no more tasks, cancel the pending ones, and signal every live worker:
+ * SIGTERM, grace, SIGKILL (terminate) or SIGKILL at once (kill). What runs
+ * fails with POOL_EDIED. Returns at once; no error where no worker lives.
+ * Errors: those common to all.
+ * Thread: the owner. Blocks: no. Semantics: ProcessPoolExecutor's
+ * terminate_workers and kill_workers. */
+POOL_API int pool_terminate_workers(pool_t *pool);
+POOL_API int pool_kill_workers(pool_t *pool);
+
+/* End the pool as pool_destroy does, without waiting for it: the way to end a
+ * pool in host drive.
+ * on_closed: called with data in the loop when no handle, child or descriptor
+ *   of the pool is left: then uv_loop_close can succeed. NULL: nothing. In the
+ *   other drives it is called before pool_close returns (from a callback: when
+ *   that has returned).
+ * Errors: POOL_EBUSY (it is being closed already).
+ * Ownership: the pool is gone when on_closed is called; until then only its
+ * futures may be used. Thread: the owner. Blocks: in host drive not. */
+POOL_API int pool_close(
+    pool_t *pool, void (*on_closed)(void *data), void *data);
+
 /* End the pool: pending tasks are cancelled, running ones killed (SIGTERM,
  * grace, SIGKILL) and cancelled, workers reaped, descriptors closed. Futures
- * stay readable until they are freed. In a foreign fork child only memory and
- * descriptors of that child are given back.
+ * stay readable until they are freed. From a callback it is deferred until
+ * that has returned; in host drive it is pool_close without a callback. In a
+ * foreign fork child only memory and descriptors of that child are given back.
  * pool: may be NULL.
  * Thread: the owner. Blocks: at most the kill grace, the time a killed process
  * takes to go, and two seconds where the forkserver hangs. */
 POOL_API void pool_destroy(pool_t *pool);
 
-/* How many ranks a scatter would have: the workers asked for, until the first
- * scatter; then min(workers, rows of the last scatter). 0 for NULL.
+/* Change how many workers there may be.
+ * workers: 1 to POOL_MAX_WORKERS. More start on demand; of too many the idle
+ *   ones go first, busy ones when they have done what they hold.
+ * Errors: POOL_EINVAL; POOL_EMFILE (as pool_create); POOL_ESHUTDOWN;
+ *   POOL_ENOTSUP (POOL_SERIAL).
+ * Thread: the owner. Blocks: no. */
+POOL_API int pool_resize(pool_t *pool, int workers);
+
+/* How many ranks a scatter would have: the workers there may be, until the
+ * first scatter; then min(workers, rows of the last scatter). 0 for NULL.
  * Thread: the owner. Blocks: no. Semantics: the parallel manager's
  * number_of_worker_processes. */
-POOL_API int pool_worker_count(const pool_t *pool);
+POOL_API int pool_worker_count(pool_t *pool);
 
-/* Do what there is to do for the pool: read replies, start tasks, replace
- * workers.
+/* Do what there is to do for the pool: read replies, start tasks, keep
+ * deadlines, replace workers, run callbacks.
  * timeout_ms: how long to wait for something to do; 0: not at all, -1: for
  *   ever (or until nothing is left that could happen).
- * Errors: POOL_EINVAL (timeout below -1). POOL_EDEADLK (in a callback).
+ * Errors: POOL_EINVAL (timeout below -1); POOL_EDEADLK (in a callback);
+ *   POOL_ENOTSUP (host and thread drive, which do it themselves).
  * Thread: the owner. Blocks: up to the timeout. */
 POOL_API int pool_poll(pool_t *pool, int timeout_ms);
 
+/* A descriptor that is readable whenever pool_poll(pool, 0) has something to
+ * do, timers included: for epoll, libevent, GLib and their like. It may be
+ * readable once too often. Watch it level-triggered; never read from it.
+ * Returns it, or POOL_ENOTSUP (host and thread drive, POOL_SERIAL), -EMFILE or
+ *   another errno.
+ * Ownership: the pool's; stop to watch it before pool_destroy. Thread: the
+ * owner. Blocks: no. */
+POOL_API int pool_fd(pool_t *pool);
+
 /* ---- submit ----------------------------------------------------------- */
 
+/* For what else than POOL_EDIED a task is run again. */
+enum pool_retry {
+    POOL_RETRY_DEADLINE = 1, /* POOL_EDEADLINE */
+    POOL_RETRY_TASK = 2      /* POOL_ETASK */
+};
+
 typedef struct pool_task_options {
-    size_t size;  /* sizeof(pool_task_options_t) */
-    uint64_t tag; /* the caller's own; pool_future_tag gives it back */
+    size_t size;       /* sizeof(pool_task_options_t) */
+    uint64_t tag;      /* the caller's own; pool_future_tag gives it back */
+    int deadline_ms;   /* how long it may run, from its start; 0: the pool's;
+                          POOL_NONE: for ever */
+    int retries;       /* how often it is run again after POOL_EDIED; at most
+                          POOL_MAX_RETRIES. Its effects may then happen more
+                          than once. */
+    unsigned retry_on; /* enum pool_retry, or 0 */
+    int priority;      /* POOL_MIN_PRIORITY to POOL_MAX_PRIORITY, the greater
+                          first; in order of submission within one */
+    int wait_ms;       /* where max_pending is reached: 0: POOL_EAGAIN at once;
+                          > 0: wait so long for room; POOL_NONE: for ever */
 } pool_task_options_t;
 
 #define POOL_TASK_OPTIONS_INIT                                                 \
     {                                                                          \
-        sizeof(pool_task_options_t), 0                                         \
+        .size = sizeof(pool_task_options_t)                                    \
     }
 
 /* Run fn(call) in a worker.
@@ -174,15 +338,65 @@ typedef struct pool_task_options {
  *         forkserver was made.
  * format: of the arguments that follow; "" or NULL for none.
  * Errors: POOL_EFORMAT (position and code in pool_errmsg); POOL_ETOOBIG
- *   (above max_argument); POOL_EAGAIN (max_pending reached); POOL_ESHUTDOWN;
- *   POOL_EBROKEN; POOL_ENOMEM. On error no task exists.
+ *   (above max_argument); POOL_EAGAIN (max_pending reached), with wait_ms
+ *   POOL_ETIMEDOUT, or POOL_EDEADLK in a callback and in host drive;
+ *   POOL_ESHUTDOWN; POOL_EBROKEN; POOL_ENOMEM. On error no task exists.
  *   A function that the workers cannot know settles its future with
  *   POOL_ENOFUNC.
  * Ownership: arguments are copied before it returns; the future is the
- * caller's, ended by pool_future_free. Thread: the owner. Blocks: no (on
- * POOL_SERIAL it runs the task). */
+ * caller's, ended by pool_future_free. Thread: the owner. Blocks: no, unless
+ * wait_ms says so (on POOL_SERIAL it runs the task). Semantics:
+ * concurrent.futures Executor.submit. */
 POOL_API int pool_submit(
     pool_t *pool, pool_future_t **future, pool_fn fn, const char *format, ...);
+
+/* clang-format off */
+/* POOL_SUBMIT(pool, &future, fn, 3.0, 7): pool_submit with the format derived
+ * from the types of up to 12 arguments by _Generic, so that an argument of a
+ * type that has no code does not compile. bool is b; signed integers are i or
+ * x, unsigned ones u or t, by their width; float and double d; char pointers
+ * s. C11 alone, not C++. */
+#ifndef __cplusplus
+#define POOL_SUBMIT(pool, future, ...)                                         \
+    pool_submit(pool, future, POOL__PASTE(POOL__CALL, POOL__COUNT(__VA_ARGS__, \
+        12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0))(__VA_ARGS__))
+#define POOL__CODE(x)                                                          \
+    _Generic((x), bool: 'b', char: 'i', signed char: 'i', short: 'i', int: 'i',\
+        long: sizeof(long) == 8 ? 'x' : 'i', long long: 'x',                   \
+        unsigned char: 'u', unsigned short: 'u', unsigned: 'u',                \
+        unsigned long: sizeof(long) == 8 ? 't' : 'u', unsigned long long: 't', \
+        float: 'd', double: 'd', char *: 's', const char *: 's'),
+#define POOL__COUNT(fn, a, b, c, d, e, f, g, h, i, j, k, l, n, ...) n
+#define POOL__PASTE(a, b) POOL__PASTE_NOW(a, b)
+#define POOL__PASTE_NOW(a, b) a##b
+#define POOL__CALL(fn, codes, ...) fn, ((const char[]){codes '\0'}), __VA_ARGS__
+#define POOL__CALL0(fn) fn, ""
+#define POOL__CALL1(fn, ...) POOL__CALL(fn, POOL__CODES1(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL2(fn, ...) POOL__CALL(fn, POOL__CODES2(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL3(fn, ...) POOL__CALL(fn, POOL__CODES3(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL4(fn, ...) POOL__CALL(fn, POOL__CODES4(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL5(fn, ...) POOL__CALL(fn, POOL__CODES5(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL6(fn, ...) POOL__CALL(fn, POOL__CODES6(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL7(fn, ...) POOL__CALL(fn, POOL__CODES7(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL8(fn, ...) POOL__CALL(fn, POOL__CODES8(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL9(fn, ...) POOL__CALL(fn, POOL__CODES9(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL10(fn, ...) POOL__CALL(fn, POOL__CODES10(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL11(fn, ...) POOL__CALL(fn, POOL__CODES11(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CALL12(fn, ...) POOL__CALL(fn, POOL__CODES12(__VA_ARGS__), __VA_ARGS__)
+#define POOL__CODES1(a) POOL__CODE(a)
+#define POOL__CODES2(a, ...) POOL__CODE(a) POOL__CODES1(__VA_ARGS__)
+#define POOL__CODES3(a, ...) POOL__CODE(a) POOL__CODES2(__VA_ARGS__)
+#define POOL__CODES4(a, ...) POOL__CODE(a) POOL__CODES3(__VA_ARGS__)
+#define POOL__CODES5(a, ...) POOL__CODE(a) POOL__CODES4(__VA_ARGS__)
+#define POOL__CODES6(a, ...) POOL__CODE(a) POOL__CODES5(__VA_ARGS__)
+#define POOL__CODES7(a, ...) POOL__CODE(a) POOL__CODES6(__VA_ARGS__)
+#define POOL__CODES8(a, ...) POOL__CODE(a) POOL__CODES7(__VA_ARGS__)
+#define POOL__CODES9(a, ...) POOL__CODE(a) POOL__CODES8(__VA_ARGS__)
+#define POOL__CODES10(a, ...) POOL__CODE(a) POOL__CODES9(__VA_ARGS__)
+#define POOL__CODES11(a, ...) POOL__CODE(a) POOL__CODES10(__VA_ARGS__)
+#define POOL__CODES12(a, ...) POOL__CODE(a) POOL__CODES11(__VA_ARGS__)
+#endif
+/* clang-format on */
 
 /* pool_submit with options (NULL: none). */
 POOL_API int pool_submit_opts(pool_t *pool, pool_future_t **future,
@@ -193,6 +407,17 @@ POOL_API int pool_submit_opts(pool_t *pool, pool_future_t **future,
 POOL_API int pool_submit_bytes(pool_t *pool, pool_future_t **future,
     const pool_task_options_t *options, pool_fn fn, const void *data,
     size_t size);
+
+/* pool_submit_bytes that takes the bytes over instead of copying them.
+ * data, size: must not change until free_fn is called.
+ * free_fn: called once with data when the pool has done with it; it must not
+ *   call the library. NULL: nothing is called, the bytes must outlive the
+ *   future.
+ * Ownership: on success data is the pool's; on error it stays the caller's.
+ * Thread: the owner; free_fn runs in any thread that uses the pool. */
+POOL_API int pool_submit_owned(pool_t *pool, pool_future_t **future,
+    const pool_task_options_t *options, pool_fn fn, void *data, size_t size,
+    void (*free_fn)(void *data));
 
 /* ---- future ----------------------------------------------------------- */
 
@@ -206,7 +431,9 @@ typedef struct pool_failure {
                             the status is unknown */
     int signal;          /* it was killed by a signal: which; else 0 */
     bool core_dumped;
-    int attempts; /* how often it was started */
+    int attempts;            /* how often it was started */
+    const char *stderr_tail; /* the last 2 KiB, at most, that the worker
+                                printed; NULL unless that is captured */
 } pool_failure_t;
 
 /* Wait for the task and read its value.
@@ -236,8 +463,8 @@ POOL_API int pool_future_error(pool_future_t *future, int timeout_ms);
 POOL_API const pool_failure_t *pool_future_failure(const pool_future_t *future);
 
 /* What state a task is in. done: it has a value, failed, or was cancelled.
- * running: a worker has claimed it and no reply is in. Each looks once at
- * what the workers have sent. false for NULL.
+ * running: a worker has claimed it and no reply is in. In caller drive each
+ * looks once at what the workers have sent. false for NULL.
  * Thread: the owner. Blocks: no. */
 POOL_API bool pool_future_done(pool_future_t *future);
 POOL_API bool pool_future_running(pool_future_t *future);
@@ -249,6 +476,36 @@ POOL_API bool pool_future_cancelled(pool_future_t *future);
  * Errors: POOL_EBUSY (running or finished).
  * Thread: the owner. Blocks: no. Semantics: Future.cancel. */
 POOL_API int pool_future_cancel(pool_future_t *future);
+
+/* Cancel a running task too: the flag that pool_call_cancelled reads is set,
+ * its worker gets SIGTERM, after the grace SIGKILL, and the future settles
+ * POOL_ECANCELED at once. A pending task is cancelled as above.
+ * Errors: POOL_EBUSY (finished); POOL_ENOTSUP (POOL_SERIAL).
+ * Thread: the owner. Blocks: no. */
+POOL_API int pool_future_cancel_running(pool_future_t *future);
+
+/* Ask a running task to stop by itself: the flag alone. Its future settles
+ * with what the task then returns. A pending task is cancelled.
+ * Errors: as pool_future_cancel_running. */
+POOL_API int pool_future_cancel_request(pool_future_t *future);
+
+typedef void (*pool_done_fn)(pool_future_t *future, void *data);
+
+/* Have callback(future, data) called once when the task has settled. Callbacks
+ * run in the order they were added, after the state is final, with no lock
+ * held; they may submit, cancel, free this future, add callbacks, and destroy
+ * the pool. To wait in one is POOL_EDEADLK.
+ * On a settled future it is called before this returns.
+ * Errors: POOL_ENOMEM.
+ * Ownership: the future lives while the callback runs, also where it was
+ * freed. Thread: the owner; the callback runs in the driving thread. Blocks:
+ * no. Semantics: Future.add_done_callback. */
+POOL_API int pool_future_add_done_callback(
+    pool_future_t *future, pool_done_fn callback, void *data);
+
+/* The number of the task in its pool: 1 for the first that was submitted.
+ * 0 for NULL. */
+POOL_API uint64_t pool_future_id(const pool_future_t *future);
 
 /* The tag of pool_task_options_t. 0 for NULL. */
 POOL_API uint64_t pool_future_tag(const pool_future_t *future);
@@ -277,6 +534,154 @@ enum pool_wait_mode {
  * concurrent.futures.wait. */
 POOL_API int pool_wait(pool_future_t *const *futures, size_t n, int mode,
     int timeout_ms, size_t *ndone);
+
+/* Go through futures as they settle: those that have first.
+ * completed:  out.
+ * futures, n: as in pool_wait; each is given once.
+ * Errors: POOL_EINVAL (a NULL future), POOL_ENOMEM.
+ * Ownership: it holds the futures; pool_as_completed_free ends it. Thread: the
+ * owner of all. Blocks: no. Semantics: concurrent.futures.as_completed. */
+POOL_API int pool_as_completed(
+    pool_completed_t **completed, pool_future_t *const *futures, size_t n);
+
+/* The next future that has settled.
+ * timeout_ms: 0 polls, -1 waits for ever.
+ * future: out; borrowed from the array.
+ * Errors: POOL_ENOENT (each has been given); POOL_ETIMEDOUT; POOL_EDEADLK.
+ * Thread: the owner. Blocks: up to the timeout. */
+POOL_API int pool_as_completed_next(
+    pool_completed_t *completed, int timeout_ms, pool_future_t **future);
+
+/* End it; the futures stay. completed: may be NULL. */
+POOL_API void pool_as_completed_free(pool_completed_t *completed);
+
+/* ---- map --------------------------------------------------------------- */
+
+/* The next input of a map: encode the arguments of one call of fn.
+ * Returns 1; 0 at the end; a negative number of its own to stop with an error.
+ * Thread: the one that called pool_map or pool_map_next. */
+typedef int (*pool_input_fn)(void *data, pool_enc_t *arguments);
+
+typedef struct pool_map_options {
+    size_t size;        /* sizeof(pool_map_options_t) */
+    int64_t chunksize;  /* inputs that one task carries; 0: 1 */
+    int64_t buffersize; /* inputs taken ahead of the results; 0: all of them at
+                           once */
+    int deadline_ms;    /* of each task, as in pool_task_options_t */
+    int retries;        /* likewise */
+    unsigned retry_on;  /* likewise */
+    int priority;       /* likewise */
+} pool_map_options_t;
+
+#define POOL_MAP_OPTIONS_INIT                                                  \
+    {                                                                          \
+        .size = sizeof(pool_map_options_t)                                     \
+    }
+
+/* Run fn on each input, and give the results in the order of the inputs.
+ * map:     out.
+ * options: NULL for the defaults.
+ * input:   called for one input after the other: buffersize times before this
+ *   returns, then once for each result taken. Without a buffersize, until it
+ *   ends.
+ * Errors: POOL_EINVAL (a chunksize or buffersize below 0, an input or fn that
+ *   is NULL); those of pool_submit. An error of input is told by
+ *   pool_map_next, after the results of the inputs before it.
+ * Ownership: the caller ends it with pool_map_free; data must live till then.
+ * Thread: the owner. Blocks: no. Semantics: Executor.map. */
+POOL_API int pool_map(pool_t *pool, pool_map_t **map,
+    const pool_map_options_t *options, pool_fn fn, pool_input_fn input,
+    void *data);
+
+/* Wait for the next result and read it.
+ * timeout_ms: 0 polls, -1 waits for ever.
+ * format, ...: as in pool_future_result.
+ * Errors: POOL_ENOENT (no more results); POOL_ETIMEDOUT (this wait: the result
+ *   is still to come, call again); the item's own code, and the map goes on
+ *   after it; POOL_EFORMAT (the item counts as taken); what input returned,
+ *   once, and then POOL_ENOENT; POOL_EDEADLK.
+ * Ownership: text, bytes and arrays are the map's, valid until the next call.
+ * Thread: the owner. Blocks: up to the timeout. */
+POOL_API int pool_map_next(
+    pool_map_t *map, int timeout_ms, const char *format, ...);
+
+/* Why the item that pool_map_next gave last has failed; NULL if it has not.
+ * Ownership: the map's, until the next call. */
+POOL_API const pool_failure_t *pool_map_failure(const pool_map_t *map);
+
+/* End a map: what is pending is cancelled, what runs goes on, detached.
+ * map: may be NULL. Thread: the owner. Blocks: no. */
+POOL_API void pool_map_free(pool_map_t *map);
+
+/* ---- statistics --------------------------------------------------------- */
+
+#define POOL_HISTOGRAM_BUCKETS 256
+
+/* Durations. Bucket i counts those of at least pool_histogram_bound(i - 1) and
+ * less than pool_histogram_bound(i). */
+typedef struct pool_histogram {
+    uint64_t count;
+    uint64_t sum_ns;
+    uint64_t max_ns;
+    uint64_t p50_ns; /* upper bounds of the buckets of the quantiles */
+    uint64_t p99_ns;
+    uint64_t buckets[POOL_HISTOGRAM_BUCKETS];
+} pool_histogram_t;
+
+typedef struct pool_stats {
+    size_t size; /* sizeof(pool_stats_t) */
+    /* counters, since pool_create */
+    uint64_t submitted; /* tasks */
+    uint64_t completed; /* with a value */
+    uint64_t cancelled;
+    uint64_t failed; /* all of them; by code: */
+    uint64_t failed_task, failed_died, failed_deadline, failed_broken,
+        failed_proto, failed_other;
+    uint64_t retried;         /* runs again */
+    uint64_t rejected;        /* submits that gave POOL_EAGAIN */
+    uint64_t workers_started; /* became ready */
+    uint64_t workers_died;    /* unasked */
+    uint64_t workers_retired; /* by a limit, a resize or idleness */
+    uint64_t start_failures;
+    uint64_t forkservers;        /* made */
+    uint64_t forkserver_threads; /* that ran when the last one was made */
+    uint64_t bytes_sent, bytes_received; /* payloads of tasks and results */
+    /* gauges */
+    uint64_t pending; /* unsettled, not known to run */
+    uint64_t running;
+    uint64_t workers;            /* live ones */
+    uint64_t idle;               /* of them */
+    uint64_t queued_bytes;       /* arguments of unsettled tasks */
+    uint64_t longest_turn_ns;    /* thread CPU time of the library between two
+                                    returns to the host's loop; debug builds */
+    pool_histogram_t run_time;   /* of tasks, in their workers */
+    pool_histogram_t queue_time; /* from submission until it is sent to a
+                                    worker; of every 16th task after the first
+                                    1,024 */
+} pool_stats_t;
+
+#define POOL_STATS_INIT                                                        \
+    {                                                                          \
+        .size = sizeof(pool_stats_t)                                           \
+    }
+
+/* What the pool has done and does.
+ * stats: out; size must be set, as POOL_STATS_INIT does.
+ * Thread: the owner. Blocks: no. */
+POOL_API int pool_stats(pool_t *pool, pool_stats_t *stats);
+
+/* The upper bound of a bucket, ns. Thread: any. */
+POOL_API uint64_t pool_histogram_bound(unsigned bucket);
+
+/* The statistics as text in Prometheus' exposition format 0.0.4, labelled with
+ * the pool's name.
+ * buffer, size: where to write, NUL included; may be NULL and 0 to ask for the
+ *   length.
+ * length: out, may be NULL; bytes of the whole text without the NUL.
+ * Errors: POOL_ENOSPC (it did not fit; nothing useful was written).
+ * Thread: the owner. Blocks: no. */
+POOL_API int pool_stats_text(
+    pool_t *pool, char *buffer, size_t size, size_t *length);
 
 /* ---- inside a worker -------------------------------------------------- */
 
@@ -316,6 +721,26 @@ POOL_API int pool_call_fail(pool_call_t *call, int code, const char *text, ...)
  * number of the worker and the number of workers. */
 POOL_API int pool_call_rank(const pool_call_t *call);
 POOL_API int pool_call_size(const pool_call_t *call);
+
+/* Send one line to the pool's log callback: printf text, cut at 1,023 bytes;
+ * control characters become '?'. Lines arrive whole and in order, before the
+ * task settles. Costs a system call.
+ * Errors: POOL_EINVAL. Thread: the task's. Blocks: while the pipe is full. */
+POOL_API int pool_call_log(pool_call_t *call, const char *text, ...)
+    POOL_PRINTF(2, 3);
+
+/* 64 random bits for this task: made of the pool's seed and the task's number
+ * (pool_future_id), in a scatter of the number of the chunk's first row. The
+ * same whatever worker, schedule or backend runs it, and at a retry. */
+POOL_API uint64_t pool_call_seed(const pool_call_t *call);
+
+/* Whether the task was asked to stop (pool_future_cancel_running or
+ * _cancel_request). Costs a load. */
+POOL_API bool pool_call_cancelled(const pool_call_t *call);
+
+/* A place of this worker's own, NULL at its start: what an initializer leaves
+ * there, tasks and the finalizer find. */
+POOL_API void **pool_call_state(pool_call_t *call);
 
 /* ---- sweep: scatter and gather ---------------------------------------- */
 

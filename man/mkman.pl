@@ -7,13 +7,16 @@ use warnings;
 
 my %pages = (
     pool_create => ['make and end process pools',
-        qr/^pool_(create|prepare|shutdown|destroy|worker_count|poll|version|options)$/],
-    pool_submit => ['run functions in a pool', qr/^pool_(submit\w*|task_options)$/],
-    pool_future => ['ask about one task', qr/^pool_(future\w*|failure)$/],
-    pool_wait => ['wait for several futures', qr/^pool_wait(_mode)?$/],
+        qr/^pool_(create|prepare|shutdown|(?:terminate|kill)_workers|close|destroy|resize|worker_count
+            |poll|fd|version|options|backend|drive|start|output|log\w*|shutdown_flags)$/x],
+    pool_submit => ['run functions in a pool', qr/^pool_(submit\w*|task_options|retry|fn)$/],
+    pool_future => ['ask about one task', qr/^pool_(future\w*|failure|done)$/],
+    pool_wait => ['wait for several futures', qr/^pool_(wait(_mode)?|as_completed\w*)$/],
+    pool_map => ['run a function on each of many inputs', qr/^pool_(map\w*|input)$/],
     pool_call => ['the view of a running task', qr/^pool_call\w*$/],
     pool_scatter => ['parameter sweeps: scatter and gather',
-        qr/^pool_(scatter\w*|gather|local_results|results\w*|rows\w*|job|schedule)$/],
+        qr/^pool_(scatter\w*|gather|local_results|results\w*|rows\w*|job|schedule|build|execute|release)$/],
+    pool_stats => ['what a pool has done and does', qr/^pool_(stats\w*|histogram\w*)$/],
     pool_encode => ['values to CBOR and back',
         qr/^pool_(encode|decode|vencode|vdecode|check\w*|enc\w*|dec\w*|item\w*|number)$/],
     pool_errors => ['error codes and messages', qr/^pool_(err\w*|strerror)$/],
@@ -22,12 +25,17 @@ my %pages = (
 my $page = shift @ARGV;
 my ($title, $names) = @{$pages{$page} // die "mkman.pl: no page $page\n"};
 
-# The headers as a list of [comment, declaration].
-my @blocks;
+# The headers as a list of [comment, declaration]; macros as [name, comment],
+# whose comment begins with how they are written.
+my (@blocks, @macros);
 for my $file (@ARGV) {
     open my $in, '<', $file or die "mkman.pl: $file: $!\n";
     my $text = do { local $/; <$in> };
     close $in;
+    while ($text =~ m{^(/\* (POOL_[A-Z]+)\((?:(?!\*/).)*\*/)}gms) {
+        my ($comment, $name) = ($1, $2);
+        push @macros, [$name, $comment] if lc($name) =~ $names;
+    }
     $text =~ s/^#define \w+\(.*?[^\\]\n//gms;
     while ($text =~ m{(/\*(?:(?!\*/).)*?\*/\s*)?
         (^(?:POOL_API|static\ inline|typedef|enum)\b[^;{]*(?:\{[^}]*\}[^;]*)?;(?:\s*/\*[^*]*\*/)?)}gmsx) {
@@ -85,8 +93,9 @@ for my $block (@blocks) {
         push @{$last->{text}}, [$name, $text];
     } else {
         my ($name) = $text =~ /^(?:typedef )?(?:enum|struct) (pool_\w+)/;
-        ($name) = $text =~ /\(\*(pool_\w+?)_fn\)/ unless $name;
-        next if !$name || $name !~ $names || $text !~ /[{(]/ || $seen{"t $name"}++;
+        ($name) = $text =~ /\(\*(pool_fn|pool_\w+?(?=_fn))/ unless $name;
+        my $kind = $text =~ /^typedef[^{]*\(/ ? 'callback' : 'type';
+        next if !$name || $name !~ $names || $text !~ /[{(]/ || $seen{"$kind $name"}++;
         push @types, {comment => $comment, text => $text};
     }
 }
@@ -110,6 +119,7 @@ for my $function (@functions) {
     my @names = map { $_->[0] } @{$function->{text}};
     print ".Ss ", join(', ', @names), "\n", prose($function->{comment}), "\n";
 }
+print ".Ss $_->[0]\n", prose($_->[1]), "\n" for @macros;
 if ($page eq 'pool_errors') {
     print ".Sh ERRORS\n.Bl -tag -width POOL_ESHUTDOWN\n";
     for my $file (@ARGV) {

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "error.h"
+#include "frame.h"
 #include "mem.h"
+#include "util.h"
 
 void
 pool__call_begin(struct pool_call *call, const void *arguments, size_t size)
@@ -30,8 +32,8 @@ pool__call_fini(struct pool_call *call)
     call->own_size = 0;
 }
 
-static int
-task_failed(struct pool_call *call, int rc)
+int
+pool__call_failed(struct pool_call *call, int rc, const char *who)
 {
     struct pool__error *error = &call->error;
     bool own = call->failed_code != 0 && rc == call->failed_code;
@@ -40,7 +42,7 @@ task_failed(struct pool_call *call, int rc)
     error->task_code = rc;
     if (error->message[0] == '\0')
         snprintf(
-            error->message, sizeof error->message, "the task returned %d", rc);
+            error->message, sizeof error->message, "%s returned %d", who, rc);
     return error->code;
 }
 
@@ -49,7 +51,7 @@ pool__call_run(struct pool_call *call, pool_fn fn)
 {
     int rc = fn(call);
 
-    return pool__likely(rc == 0) ? 0 : task_failed(call, rc);
+    return pool__likely(rc == 0) ? 0 : pool__call_failed(call, rc, "the task");
 }
 
 int
@@ -215,6 +217,63 @@ int
 pool_call_size(const pool_call_t *call)
 {
     return call != NULL ? call->size : 0;
+}
+
+int
+pool_call_log(pool_call_t *call, const char *text, ...)
+{
+    char line[POOL__LOG_MAX + 1];
+    va_list args;
+
+    if (call == NULL || text == NULL)
+        return pool__fail(POOL_EINVAL, "pool_call_log: %s is NULL",
+            call == NULL ? "call" : "text");
+    va_start(args, text);
+    int length = vsnprintf(line, sizeof line, text, args);
+    va_end(args);
+    if (length < 0)
+        return pool__fail(
+            POOL_EINVAL, "pool_call_log: the text can't be formatted");
+    size_t size = pool__min((size_t)length, POOL__LOG_MAX);
+    pool__make_printable(line, size);
+    if (size != 0 && call->log != NULL)
+        call->log(call->log_data, line, size);
+    return 0;
+}
+
+/* The finalizer of splitmix64: each bit of x decides about half of the bits
+ * of the result. */
+static uint64_t
+mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
+/* The seed is mixed first: else one pool's tasks would have the bits of
+ * another's whose seed is a few steps away. */
+uint64_t
+pool_call_seed(const pool_call_t *call)
+{
+    const uint64_t step = UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / phi, odd */
+
+    if (call == NULL)
+        return 0;
+    return mix(mix(call->seed + step) + (call->number + 1) * step);
+}
+
+bool
+pool_call_cancelled(const pool_call_t *call)
+{
+    return call != NULL && call->cancel_word != NULL && call->ordinal != 0 &&
+           pool__load(call->cancel_word) == call->ordinal;
+}
+
+void **
+pool_call_state(pool_call_t *call)
+{
+    return call != NULL ? call->state : NULL;
 }
 
 struct pool__model *

@@ -17,18 +17,38 @@ struct pool_call {
     size_t result_size;
     uint64_t max_result;
     int rank, size;
+    uint64_t seed, number; /* of the pool and of the task: its random bits */
+    void **state;          /* what pool_call_state gives; outlives the call */
+    /* Asked to stop where this word is ordinal; NULL: nobody can ask. */
+    const uint64_t *cancel_word;
+    uint64_t ordinal; /* 0: no task that could be asked */
+    /* Takes a line of log, printable, 1 to POOL__LOG_MAX bytes; NULL: lines
+     * are dropped. */
+    void (*log)(void *log_data, const char *text, size_t size);
+    void *log_data;
     int failed_code; /* of a pool_call_args or _return that failed, or 0 */
     struct pool__list *models; /* what build functions made here */
     struct pool__error error;  /* its message is kept while the call runs */
 };
 
-/* Ready for the next task: the members from room_size on are kept between
- * calls, except the result and the error. */
+/* Ready for the next task: what is not the arguments, the result or the error
+ * is kept between calls. */
 void pool__call_begin(
     struct pool_call *call, const void *arguments, size_t size);
 
 /* Run fn; 0 if it succeeded, else call->error says how it failed. */
 int pool__call_run(struct pool_call *call, pool_fn fn);
+
+/* The function returned RC, not 0: fill call->error. who: for a function that
+ * said nothing, "the task". Returns the code. */
+int pool__call_failed(struct pool_call *call, int rc, const char *who);
+
+/* The number of a chunk that begins with this row: no task has it. */
+static inline uint64_t
+pool__row_number(uint64_t first)
+{
+    return UINT64_C(1) << 63 | first;
+}
 
 /* A library call of this task failed: if the task returns RC, that is its
  * code. Keeps pool_errmsg() as the message and returns RC. */

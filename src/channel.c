@@ -11,9 +11,11 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "budget.h"
 #include "error.h"
 #include "fdio.h"
 #include "mem.h"
+#include "watch.h"
 
 #define TICK_BUDGET (1u << 20)   /* bytes read from one worker at a time */
 #define QUEUE_LIMIT (256u << 10) /* bytes buffered for one worker */
@@ -152,6 +154,7 @@ pool__channel_wants_flush(const struct pool__channel *ch)
 static size_t
 write_some(struct pool__channel *ch, const void *from, size_t n)
 {
+    n = pool__min(n, ch->inbox->piece);
     ssize_t put = pool__write(ch->task_write, from, n);
 
     if (put == -EAGAIN && !ch->grown_out) {
@@ -187,12 +190,12 @@ write_out(struct pool__channel *ch)
                 return false;
         } else if (ch->large.task != NULL) {
             size_t put = write_some(ch, ch->large.at, ch->large.left);
-            if (put == 0)
-                return false;
             ch->large.at += put;
             ch->large.left -= put;
             if (ch->large.left == 0)
                 large_done(ch);
+            else if (put == 0 || pool__budget_over())
+                return false;
         } else if (pool__buf_size(&ch->behind) != 0) {
             struct pool__buf empty = ch->out;
             ch->out = ch->behind;
@@ -223,7 +226,7 @@ pool__channel_flush(struct pool__channel *ch)
     ch->flushed = ch->tail;
     bool blocked = !write_out(ch);
     if (blocked && !ch->writing)
-        uv_poll_start(&ch->writable, UV_WRITABLE, on_writable);
+        pool__watch_start(&ch->writable, UV_WRITABLE, on_writable);
     if (!blocked && ch->writing)
         uv_poll_stop(&ch->writable);
     ch->writing = blocked;
@@ -246,6 +249,26 @@ bool
 pool__channel_claimed(struct pool__channel *ch, uint64_t ordinal)
 {
     return pool__claimed(ch->region, ordinal);
+}
+
+void
+pool__channel_ask(struct pool__channel *ch, uint64_t ordinal)
+{
+    pool__store(&ch->region->cancel, ordinal);
+}
+
+uint64_t
+pool__channel_started_ns(struct pool__channel *ch, uint64_t ordinal)
+{
+    uint64_t at = pool__load(&ch->region->started_ns);
+
+    return pool__load(&ch->region->running) == ordinal ? at : 0;
+}
+
+uint64_t
+pool__channel_rss(const struct pool__channel *ch)
+{
+    return pool__load(&ch->region->rss);
 }
 
 void
@@ -307,7 +330,7 @@ pool__channel_open(struct pool__channel *ch, uv_loop_t *loop)
     ch->open = true;
     pool__close(&ch->result_write);
     pool__close(&ch->region_fd);
-    if (uv_poll_start(&ch->readable, UV_READABLE, on_readable) < 0)
+    if (pool__watch_start(&ch->readable, UV_READABLE, on_readable) < 0)
         pool__channel_violate(ch, "its pipe can't be watched");
     return 0;
 }

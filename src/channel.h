@@ -21,6 +21,11 @@ struct pool__channel_events {
      * receiver's to free. */
     void (*reply)(void *owner, void *task, const struct pool__frame *frame,
         const void *payload, void *block);
+    /* A line of log, printable, NUL after it. task: the one that runs; NULL:
+     * the worker's own. May be NULL. */
+    void (*log)(void *owner, void *task, const char *text, size_t size);
+    /* A line that the worker printed, likewise; told by proc.c. May be NULL. */
+    void (*output)(void *owner, const char *text, size_t size);
     /* There may be room again: all replies that came at once have been told,
      * or the pipe has taken what was waiting for it. */
     void (*progress)(void *owner);
@@ -40,7 +45,8 @@ struct pool__sent {
 /* Where reads of all channels of a pool land. */
 struct pool__inbox {
     uint8_t *bytes;
-    size_t size; /* at least POOL__INBOX_MIN */
+    size_t size;  /* at least POOL__INBOX_MIN */
+    size_t piece; /* bytes read or written at once, at most */
 };
 
 #define POOL__INBOX_MIN (POOL__REPLY_BUFFER + 2 * POOL__LARGE)
@@ -130,7 +136,17 @@ bool pool__channel_recall(struct pool__channel *channel, uint64_t ordinal);
 /* Whether the worker has claimed it. */
 bool pool__channel_claimed(struct pool__channel *channel, uint64_t ordinal);
 
-/* What the worker sent cannot be: tell the violation, read no more. */
+/* Tell the worker that the task with this ordinal shall stop. */
+void pool__channel_ask(struct pool__channel *channel, uint64_t ordinal);
+/* When the worker began it, as it says, monotonic; 0: it doesn't. */
+uint64_t pool__channel_started_ns(
+    struct pool__channel *channel, uint64_t ordinal);
+/* How large the worker is, bytes, as it says. */
+uint64_t pool__channel_rss(const struct pool__channel *channel);
+
+/* What the worker sent cannot be, or (the text below) memory is out to read
+ * it: tell the violation, read no more. */
+extern const char pool__channel_no_memory[];
 void pool__channel_violate(struct pool__channel *channel, const char *what);
 
 /* Read what has come; at most BUDGET bytes. */

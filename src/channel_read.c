@@ -9,11 +9,15 @@
 
 #include <string.h>
 
+#include "budget.h"
 #include "fdio.h"
 #include "mem.h"
+#include "proto.h"
 
 #define DRAIN_MOST (4u << 20) /* bytes; more than a pipe holds */
 #define BIG_STEP (1u << 20)   /* first allocation for a large result */
+
+const char pool__channel_no_memory[] = "no memory for a result";
 
 void
 pool__channel_violate(struct pool__channel *ch, const char *what)
@@ -43,6 +47,41 @@ deliver_reply(struct pool__channel *ch, const struct pool__frame *frame,
     ch->events->reply(ch->owner, sent->task, frame, payload, block);
 }
 
+/* Whether a line may be of this id: of the task that runs, or of none. */
+static bool
+log_fits(struct pool__channel *ch, uint64_t id, void **task)
+{
+    *task = NULL;
+    if (id == 0)
+        return true;
+    pool__channel_skip_recalled(ch);
+    if (ch->head == ch->tail)
+        return false;
+    struct pool__sent *sent = &ch->sent[ch->head % POOL__RING];
+    *task = sent->task;
+    return sent->id == id && sent->task != ch->large.task &&
+           pool__channel_claimed(ch, ch->head);
+}
+
+static void
+deliver_log(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload)
+{
+    char text[POOL__LOG_MAX + 1];
+    void *task;
+
+    if (frame->size == 0 || frame->size > POOL__LOG_MAX || frame->flags != 0) {
+        pool__channel_violate(ch, "a line of log that is none");
+    } else if (!log_fits(ch, frame->id, &task)) {
+        pool__channel_violate(ch, "a line of log of no task that it runs");
+    } else if (ch->events->log != NULL) {
+        memcpy(text, payload, frame->size);
+        text[frame->size] = '\0';
+        pool__make_printable(text, frame->size);
+        ch->events->log(ch->owner, task, text, frame->size);
+    }
+}
+
 static void
 deliver(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload, void *block)
@@ -54,37 +93,46 @@ deliver(struct pool__channel *ch, const struct pool__frame *frame,
     }
     if (frame->type == POOL__FRAME_HELLO)
         ch->events->hello(ch->owner, frame, payload);
+    else if (frame->type == POOL__FRAME_LOG)
+        deliver_log(ch, frame, payload);
     else
         pool__channel_violate(ch, "a frame that workers do not send");
     pool__free(block);
 }
 
-/* The rest of a large frame goes to a block of its own, which grows with what
- * has come: a promise of 4 GiB costs nothing. */
+/* The rest of a large frame goes to a block of its own. It is a small one
+ * until that is full: a promise of 4 GiB costs nothing. Then it is the whole,
+ * whose pages follow the bytes that come. */
 static bool
 big_make_room(struct pool__channel *ch)
 {
     if (ch->big.have < ch->big.capacity)
         return true;
-    size_t capacity = pool__min(ch->big.need, 2 * ch->big.capacity);
-    uint8_t *block = pool__realloc(ch->big.block, capacity);
+    uint8_t *block = pool__budget_limited() ? pool__malloc_paged(ch->big.need)
+                                            : pool__malloc_large(ch->big.need);
     if (block == NULL)
         return false;
+    memcpy(block, ch->big.block, ch->big.have);
+    pool__free(ch->big.block);
     ch->big.block = block;
-    ch->big.capacity = capacity;
+    ch->big.capacity = ch->big.need;
     return true;
 }
 
 static void
 big_begin(struct pool__channel *ch, const struct pool__frame *frame)
 {
+    if (frame->type != POOL__FRAME_REPLY && frame->type != POOL__FRAME_ERROR) {
+        pool__channel_violate(ch, "a large frame that is no result");
+        return;
+    }
     ch->big.frame = *frame;
     ch->big.have = 0;
     ch->big.need = (size_t)pool__frame_extent(frame->size) - POOL__FRAME_HEADER;
     ch->big.capacity = pool__min(ch->big.need, BIG_STEP);
     ch->big.block = pool__malloc(ch->big.capacity);
     if (ch->big.block == NULL)
-        pool__channel_violate(ch, "a result for which memory is out");
+        pool__channel_violate(ch, pool__channel_no_memory);
 }
 
 static void
@@ -106,7 +154,7 @@ static size_t
 big_take(struct pool__channel *ch, const uint8_t *bytes, size_t n)
 {
     if (!big_make_room(ch)) {
-        pool__channel_violate(ch, "a result for which memory is out");
+        pool__channel_violate(ch, pool__channel_no_memory);
         return n;
     }
     n = pool__min(n, ch->big.capacity - ch->big.have);
@@ -124,7 +172,7 @@ keep_rest(struct pool__channel *ch, const uint8_t *bytes, size_t n)
     if (n == 0)
         return;
     if (pool__buf_reserve(&ch->rest, n) < 0) {
-        pool__channel_violate(ch, "a reply for which memory is out");
+        pool__channel_violate(ch, pool__channel_no_memory);
         return;
     }
     memcpy(ch->rest.bytes, bytes, n);
@@ -176,11 +224,11 @@ static ssize_t
 read_big(struct pool__channel *ch)
 {
     if (!big_make_room(ch)) {
-        pool__channel_violate(ch, "a result for which memory is out");
+        pool__channel_violate(ch, pool__channel_no_memory);
         return 0;
     }
     ssize_t got = pool__read(ch->result_read, ch->big.block + ch->big.have,
-        ch->big.capacity - ch->big.have);
+        pool__min(ch->big.capacity - ch->big.have, ch->inbox->piece));
     if (got <= 0)
         return got;
     ch->read += (size_t)got;
@@ -199,8 +247,8 @@ read_some(struct pool__channel *ch)
 
     if (ch->big.block != NULL && ch->consumed == ch->read)
         return read_big(ch);
-    ssize_t got =
-        pool__read(ch->result_read, inbox + rest, ch->inbox->size - rest);
+    ssize_t got = pool__read(ch->result_read, inbox + rest,
+        pool__min(ch->inbox->size - rest, ch->inbox->piece));
     if (got <= 0)
         return got;
     size_t old = already_consumed(ch, (size_t)got);
@@ -231,7 +279,8 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
 {
     size_t before = 0;
 
-    while (before < budget && !ch->broken && !ch->ended) {
+    while (
+        before < budget && !ch->broken && !ch->ended && !pool__budget_over()) {
         ssize_t got = read_some(ch);
         if (got == 0 && !ch->broken)
             end_of_stream(ch);

@@ -282,10 +282,9 @@ pool_check(const void *data, size_t size, unsigned max_depth, size_t *offset)
                                 at, walk.why);
 }
 
-/* The length in bytes of the UTF-8 sequence at p < end that is not ASCII, 0
- * where it is not valid: the rows of RFC 3629 section 4. */
-static size_t
-sequence_length(const unsigned char *p, const unsigned char *end)
+/* The rows of RFC 3629 section 4. */
+size_t
+pool__utf8_sequence(const unsigned char *p, const unsigned char *end)
 {
     size_t left = (size_t)(end - p);
     unsigned char least = 0x80, most = 0xbf;
@@ -322,7 +321,7 @@ pool_check_utf8(const void *data, size_t size)
             (word & UINT64_C(0x8080808080808080)) == 0)
             n = 8;
         else if (*p >= 0x80)
-            n = sequence_length(p, end);
+            n = pool__utf8_sequence(p, end);
         if (n == 0)
             return pool__fail(POOL_EFORMAT,
                 "pool_check_utf8: byte %zu is not UTF-8",

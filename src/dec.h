@@ -92,4 +92,8 @@ pool__read_head(const unsigned char *p, const unsigned char *end,
     return NULL;
 }
 
+/* The length in bytes of the UTF-8 sequence at p < end that is not ASCII; 0
+ * where it is not valid. */
+size_t pool__utf8_sequence(const unsigned char *p, const unsigned char *end);
+
 #endif

@@ -11,7 +11,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PIPE_WANTED (1 << 20) /* bytes, where the system grants it */
+#include "util.h"
+
+#define PIECE ((size_t)128 << 10) /* bytes that are written at once */
+#define PIPE_WANTED (1 << 20)     /* bytes, where the system grants it */
 
 ssize_t
 pool__read(int fd, void *to, size_t n)
@@ -35,11 +38,24 @@ pool__write(int fd, const void *from, size_t n)
     return put < 0 ? -errno : put;
 }
 
+/* A large write keeps the pipe locked, and its reader spinning, for long. */
+static bool
+is_large(const struct iovec *parts, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (parts[i].iov_len > PIECE)
+            return true;
+    return false;
+}
+
 int
 pool__write_all(int fd, struct iovec *parts, int count)
 {
     while (count > 0) {
-        ssize_t put = writev(fd, parts, count);
+        ssize_t put =
+            is_large(parts, count)
+                ? write(fd, parts->iov_base, pool__min(parts->iov_len, PIECE))
+                : writev(fd, parts, count);
         if (put < 0 && errno != EINTR)
             return -errno;
         size_t left = put < 0 ? 0 : (size_t)put;

@@ -14,6 +14,7 @@
 
 #include "error.h"
 #include "fdio.h"
+#include "machine.h"
 #include "spawn.h"
 
 #define UP_TIMEOUT_MS 10000
@@ -106,6 +107,7 @@ pool__forkserver_start(struct pool__forkserver *server, pool__worker_fn run)
     struct pool__forkserver_ends ends = {-1, -1, -1};
 
     server->generation++;
+    server->threads = pool__thread_count();
     int rc = open_ends(server, &ends);
     if (rc == 0)
         rc = pool__modules_note(&server->modules);
@@ -136,14 +138,21 @@ pool__forkserver_lost(struct pool__forkserver *server)
     pool__close(&server->pidfd);
 }
 
+void
+pool__forkserver_ask_end(struct pool__forkserver *server)
+{
+    struct pool__request request = {.kind = POOL__REQUEST_STOP};
+
+    (void)pool__send_packet(server->socket, &request, sizeof request, NULL, 0);
+}
+
 /* Ask it to end and wait until it has; one that doesn't hear is killed. */
 static void
 end_process(struct pool__forkserver *server)
 {
-    struct pool__request request = {.kind = POOL__REQUEST_STOP};
     struct pollfd poll_set = {.fd = server->pidfd, .events = POLLIN};
 
-    (void)pool__send_packet(server->socket, &request, sizeof request, NULL, 0);
+    pool__forkserver_ask_end(server);
     if (server->pidfd < 0)
         poll_set = (struct pollfd){.fd = server->socket, .events = POLLRDHUP};
     if (poll(&poll_set, 1, STOP_TIMEOUT_MS) == 1)
@@ -172,12 +181,13 @@ pool__forkserver_drop(struct pool__forkserver *server)
 
 int
 pool__forkserver_spawn(struct pool__forkserver *server,
-    const struct pool__worker_config *config, const int fds[3])
+    const struct pool__worker_config *config, const int *fds, int nfds)
 {
     struct pool__request request = {
         .kind = POOL__REQUEST_SPAWN, .config = *config};
 
-    return pool__send_packet(server->socket, &request, sizeof request, fds, 3);
+    return pool__send_packet(
+        server->socket, &request, sizeof request, fds, nfds);
 }
 
 int

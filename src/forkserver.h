@@ -3,11 +3,20 @@
 #ifndef POOL_SRC_FORKSERVER_H
 #define POOL_SRC_FORKSERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "forkpool.h"
 #include "list.h"
 #include "modules.h"
+
+struct pool__worker_config;
+struct pool__worker_fds;
+
+/* What a forked worker does; given by the layer above. */
+typedef void (*pool__worker_fn)(const struct pool__worker_config *config,
+    const struct pool__worker_fds *fds);
 
 /* What the host keeps of one. */
 struct pool__forkserver {
@@ -16,17 +25,36 @@ struct pool__forkserver {
     int pidfd;              /* of it; -1: the kernel has none */
     int lifeline[2];        /* its write end's closing kills every worker */
     unsigned generation;    /* raised by each start */
+    int threads;            /* of the host when it was made */
     struct pool__modules modules; /* loaded when it was made */
+    pool__worker_fn direct; /* not NULL: there is no such process, workers are
+                               forked here and run this (direct.h) */
 };
 
 /* How a worker is to be; descriptors travel beside it in this order: read
- * end of the task pipe, write end of the result pipe, region. */
+ * end of the task pipe, write end of the result pipe, region and, where its
+ * output is captured, the write end of that pipe. */
 struct pool__worker_config {
     uint64_t incarnation;
     uint64_t max_result; /* bytes */
+    uint64_t max_memory; /* bytes of address space to come; 0: no limit */
+    uint64_t seed;       /* of pool_call_seed */
     int32_t number;      /* of the worker in its pool, from 0 */
     int32_t workers;     /* how many there may be */
+    int32_t depth;       /* of pools in workers; 1 in a program's own pool */
+    uint8_t track_rss;   /* whether region->rss is kept */
+    uint8_t has_setup;   /* whether its first frame is the setup */
+    uint8_t stdout_to;   /* enum pool_output */
+    uint8_t stderr_to;   /* enum pool_output */
 };
+
+/* Whether a fourth descriptor is needed. */
+static inline bool
+pool__worker_captures(const struct pool__worker_config *config)
+{
+    return config->stdout_to == POOL_OUTPUT_CAPTURE ||
+           config->stderr_to == POOL_OUTPUT_CAPTURE;
+}
 
 struct pool__worker_fds {
     int tasks;   /* read end, blocking */
@@ -35,9 +63,19 @@ struct pool__worker_fds {
     int lifeline;
 };
 
-/* What a forked worker does; given by the layer above. */
-typedef void (*pool__worker_fn)(const struct pool__worker_config *config,
-    const struct pool__worker_fds *fds);
+/* A new worker, in its process. */
+struct pool__birth {
+    const struct pool__worker_config *config;
+    pool__worker_fn run;
+    struct pool__worker_fds fds; /* its lifeline is not armed yet */
+    int output;                  /* what captures; -1: nothing does */
+    int first;                   /* descriptors below are left open, */
+    int others[2];               /* and these; -1: none */
+};
+
+/* Become it: signals are blocked, standard input is set. Runs it, leaves by
+ * _exit. */
+_Noreturn void pool__worker_become(const struct pool__birth *birth);
 
 enum pool__report_kind {
     POOL__REPORT_UP = 1,  /* the forkserver itself; its pidfd comes along */
@@ -67,15 +105,19 @@ int pool__forkserver_start(
  * which tell of their deaths; else they are killed. */
 void pool__forkserver_lost(struct pool__forkserver *server);
 
-/* Let go of one: it kills what workers it still has, and ends. */
+/* Ask it to kill what workers it still has, and to end. */
+void pool__forkserver_ask_end(struct pool__forkserver *server);
+
+/* Let go of one: ask it to end, wait until it has. */
 void pool__forkserver_stop(struct pool__forkserver *server);
 
 /* In a foreign fork child: close the copies, say nothing. */
 void pool__forkserver_drop(struct pool__forkserver *server);
 
-/* Ask for a worker; a report with this incarnation answers. 0 or -errno. */
+/* Ask for a worker, with the descriptors of its config; a report with this
+ * incarnation answers. 0 or -errno. */
 int pool__forkserver_spawn(struct pool__forkserver *server,
-    const struct pool__worker_config *config, const int fds[3]);
+    const struct pool__worker_config *config, const int *fds, int nfds);
 
 /* Signal the process group of a worker that is not reaped. 0 or -errno. */
 int pool__forkserver_signal(

@@ -64,27 +64,45 @@ make_room(struct forkserver *fs)
     return 0;
 }
 
-/* In the new worker. */
-static void
-become_worker(struct forkserver *fs, const struct pool__worker_config *config,
-    const int fds[3])
+void
+pool__worker_become(const struct pool__birth *birth)
 {
     static const int ignored[] = {SIGINT, SIGTTIN, SIGTTOU, SIGTSTP, 0};
-    struct pool__worker_fds kept = {fds[0], fds[1], fds[2], -1};
+    const struct pool__worker_config *config = birth->config;
+    struct pool__worker_fds fds = birth->fds;
     sigset_t none;
 
     setpgid(0, 0);
     pool__signals_reset(ignored);
-    kept.lifeline = pool__lifeline_arm(fs->ends.lifeline);
-    if (kept.lifeline < 0 || pool__fd_move(&kept.lifeline, fs->first) < 0)
+    fds.lifeline = pool__lifeline_arm(birth->fds.lifeline);
+    if (fds.lifeline < 0 || pool__fd_move(&fds.lifeline, birth->first) < 0)
         _exit(EXIT_FAILURE);
-    int keep[] = {kept.tasks, kept.results, kept.region, kept.lifeline};
-    pool__close_others(fs->first, keep, 4);
+    if (pool__stdio_redirect(1, config->stdout_to, birth->output) < 0 ||
+        pool__stdio_redirect(2, config->stderr_to, birth->output) < 0)
+        _exit(EXIT_FAILURE);
+    int keep[] = {fds.tasks, fds.results, fds.region, fds.lifeline,
+        birth->others[0], birth->others[1]};
+    pool__close_others(birth->first, keep, 6);
     sigemptyset(&none);
     pool__signals_restore(&none);
     pool__exit_hook_install();
-    fs->run(config, &kept);
+    birth->run(config, &fds);
     _exit(EXIT_FAILURE);
+}
+
+/* In the new worker. */
+_Noreturn static void
+become_worker(struct forkserver *fs, const struct pool__worker_config *config,
+    const int *fds, int output)
+{
+    struct pool__birth birth = {.config = config,
+        .run = fs->run,
+        .fds = {fds[0], fds[1], fds[2], fs->ends.lifeline},
+        .output = output,
+        .first = fs->first,
+        .others = {-1, -1}};
+
+    pool__worker_become(&birth);
 }
 
 static void
@@ -101,13 +119,14 @@ static void
 spawn(struct forkserver *fs, const struct pool__worker_config *config, int *fds,
     int nfds)
 {
-    int rc = nfds == 3 ? make_room(fs) : -EBADF;
+    int wanted = pool__worker_captures(config) ? 4 : 3;
+    int rc = nfds == wanted ? make_room(fs) : -EBADF;
     for (int i = 0; i < nfds && rc == 0; i++)
         rc = pool__fd_move(&fds[i], fs->first);
     pid_t pid = rc == 0 ? fork() : -1;
 
     if (pid == 0)
-        become_worker(fs, config, fds);
+        become_worker(fs, config, fds, nfds == 4 ? fds[3] : -1);
     if (pid < 0) {
         refuse(fs, config->incarnation, rc == 0 ? -errno : rc);
         return;

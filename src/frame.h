@@ -22,6 +22,12 @@ enum pool__frame_type {
 #define POOL__FRAME_HEADER 16
 #define POOL__FRAME_MAX_PAYLOAD 0xfffffff0u
 
+/* The id of a call: number of the task << these bits | how often it was sent.
+ * So no id is used twice: each sending of a task counts up. */
+#define POOL__ID_SENDS_BITS 20
+
+#define POOL__LOG_MAX 1023u /* bytes of a log frame's text; at least 1 */
+
 struct pool__frame {
     uint32_t size; /* of the payload, bytes */
     uint16_t type;
@@ -36,6 +42,17 @@ pool__frame_extent(uint32_t size)
     return POOL__FRAME_HEADER + (((uint64_t)size + 7) & ~UINT64_C(7));
 }
 
+/* The id of a call: which task of the pool, and the how manieth sending of
+ * it, so that no id is used twice. */
+#define POOL__ID_SENDS_BITS 20
+
+static inline uint64_t
+pool__frame_id(uint64_t number, uint32_t sends)
+{
+    return number << POOL__ID_SENDS_BITS |
+           (sends & ((1u << POOL__ID_SENDS_BITS) - 1));
+}
+
 /* Write a header to 16 bytes at TO. */
 void pool__frame_put(void *to, const struct pool__frame *frame);
 
@@ -45,7 +62,7 @@ void pool__frame_put(void *to, const struct pool__frame *frame);
  * 0:   part of a frame; where N >= 16, *frame is its header already checked.
  * < 0: POOL_EPROTO: a type that does not exist, a payload above LIMIT, or a
  *      padding that is not zero. */
-int64_t pool__frame_split(const void *data, size_t n, uint32_t limit,
-    struct pool__frame *frame);
+int64_t pool__frame_split(
+    const void *data, size_t n, uint32_t limit, struct pool__frame *frame);
 
 #endif

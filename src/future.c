@@ -1,16 +1,18 @@
 /* Futures: the caller's questions about one task. */
 #include "pool.h"
 
-#include "error.h"
-#include "owner.h"
+#include <stdio.h>
+#include <stdlib.h>
 
+#include "error.h"
+
+/* Enter the core of a future. */
 static int
-check(const struct pool_future *future, int timeout_ms, const char *who)
+enter(const struct pool_future *future, const char *who)
 {
     if (pool__unlikely(future == NULL))
         return pool__fail(POOL_EINVAL, "%s: future is NULL", who);
-    int rc = pool__check_core(future->core, who);
-    return rc == 0 ? pool__check_timeout(timeout_ms, who) : rc;
+    return pool__enter(future->core, who);
 }
 
 static bool
@@ -19,120 +21,244 @@ has_settled(void *future)
     return pool__task_settled(future);
 }
 
-/* Wait; 0 where it has a value. */
+/* Wait; 0 where it has a value. The core is entered. */
 static int
 await(struct pool_future *future, int timeout_ms, const char *who)
 {
-    int rc = check(future, timeout_ms, who);
+    int rc = pool__check_timeout(timeout_ms, who);
 
-    if (rc == 0 && !pool__task_settled(future))
+    if (rc == 0 && !pool__task_settled(future)) {
+        future->refs++; /* a callback may free it */
         rc = pool__drive(
             future->core->pool, has_settled, future, timeout_ms, who);
+        future->refs--;
+    }
     if (rc < 0)
         return rc;
     if (pool__likely(future->code == 0))
         return 0;
     return pool__fail(future->code, "%s: %s", who,
-        future->failure != NULL ? future->failure->message
-                                : pool_strerror(future->code));
+        future->state == POOL__TASK_FAILED && future->failure != NULL
+            ? future->failure->message
+            : pool_strerror(future->code));
 }
 
 int
 pool_future_result(
     pool_future_t *future, int timeout_ms, const char *format, ...)
 {
+    static const char who[] = "pool_future_result";
     pool_dec_t dec;
     va_list args;
-    int rc = await(future, timeout_ms, "pool_future_result");
+    int rc = enter(future, who);
 
-    if (rc < 0 || format == NULL || *format == '\0')
+    if (rc < 0)
         return rc;
-    pool_dec_init(&dec, future->data, future->size);
-    va_start(args, format);
-    rc = pool_vdecode(&dec, format, args);
-    va_end(args);
-    return rc == 0 ? pool_dec_finish(&dec) : rc;
+    struct pool__core *core = future->core;
+    rc = await(future, timeout_ms, who);
+    if (rc == 0 && format != NULL && *format != '\0') {
+        pool_dec_init(&dec, pool__task_data(future), future->size);
+        va_start(args, format);
+        rc = pool_vdecode(&dec, format, args);
+        va_end(args);
+        if (rc == 0)
+            rc = pool_dec_finish(&dec);
+    }
+    pool__leave(core);
+    return rc;
 }
 
 int
 pool_future_bytes(
     pool_future_t *future, int timeout_ms, const void **data, size_t *size)
 {
-    int rc = await(future, timeout_ms, "pool_future_bytes");
+    int rc = enter(future, "pool_future_bytes");
 
     if (rc < 0)
         return rc;
-    if (data != NULL)
-        *data = future->data;
-    if (size != NULL)
+    struct pool__core *core = future->core;
+    rc = await(future, timeout_ms, "pool_future_bytes");
+    if (rc == 0 && data != NULL)
+        *data = pool__task_data(future);
+    if (rc == 0 && size != NULL)
         *size = future->size;
-    return 0;
+    pool__leave(core);
+    return rc;
 }
 
 int
 pool_future_error(pool_future_t *future, int timeout_ms)
 {
-    return await(future, timeout_ms, "pool_future_error");
+    int rc = enter(future, "pool_future_error");
+
+    if (rc < 0)
+        return rc;
+    struct pool__core *core = future->core;
+    rc = await(future, timeout_ms, "pool_future_error");
+    pool__leave(core);
+    return rc;
 }
 
 const pool_failure_t *
 pool_future_failure(const pool_future_t *future)
 {
-    static const pool_failure_t lost = {.code = POOL_ENOMEM,
-        .message = "the task failed; no memory to say how",
-        .exit_status = -1};
-
-    if (check(future, 0, "pool_future_failure") < 0 ||
-        future->state != POOL__TASK_FAILED)
+    if (enter(future, "pool_future_failure") < 0)
         return NULL;
-    return future->failure != NULL ? future->failure : &lost;
+    struct pool__core *core = future->core;
+    const pool_failure_t *failure = pool__task_failure(future);
+    pool__leave(core);
+    return failure;
 }
 
-/* Look once at what has come, if that can change the answer. */
+/* ---- states -------------------------------------------------------------- */
+
 static bool
-look(struct pool_future *future, const char *who)
+is_settled(struct pool_future *future)
 {
-    if (check(future, 0, who) < 0)
+    return pool__task_settled(future);
+}
+
+static bool
+is_running(struct pool_future *future)
+{
+    return !pool__task_settled(future) && pool__sched_running(future);
+}
+
+static bool
+is_cancelled(struct pool_future *future)
+{
+    return future->state == POOL__TASK_CANCELLED;
+}
+
+/* Ask after having looked once at what has come, where that can change the
+ * answer. What is to be cancelled with many others is cancelled now. */
+static bool
+ask(struct pool_future *future, bool (*question)(struct pool_future *),
+    const char *who)
+{
+    if (enter(future, who) < 0)
         return false;
+    struct pool__core *core = future->core;
+    future->refs++; /* a callback may free it */
     if (!pool__task_settled(future))
-        pool__drive_once(future->core->pool);
-    return true;
+        pool__drive_once(core->pool);
+    if (!pool__task_settled(future) &&
+        core->pool->cancelling != POOL__CANCEL_NONE &&
+        pool__sched_take(&core->pool->sched, future))
+        pool__task_cancelled(future);
+    bool answer = question(future);
+    pool__task_unref(future);
+    pool__leave(core);
+    return answer;
 }
 
 bool
 pool_future_done(pool_future_t *future)
 {
-    return look(future, "pool_future_done") && pool__task_settled(future);
+    return ask(future, is_settled, "pool_future_done");
 }
 
 bool
 pool_future_running(pool_future_t *future)
 {
-    return look(future, "pool_future_running") && !pool__task_settled(future) &&
-           pool__sched_running(future);
+    return ask(future, is_running, "pool_future_running");
 }
 
 bool
 pool_future_cancelled(pool_future_t *future)
 {
-    return look(future, "pool_future_cancelled") &&
-           future->state == POOL__TASK_CANCELLED;
+    return ask(future, is_cancelled, "pool_future_cancelled");
+}
+
+/* ---- cancelling -----------------------------------------------------------
+ */
+
+static int
+busy(const char *who)
+{
+    return pool__fail(POOL_EBUSY, "%s: the task is running or finished", who);
+}
+
+/* 0: it was pending; POOL_EBUSY: it runs or has ended. */
+static int
+cancel_pending(struct pool_future *future, const char *who)
+{
+    struct pool *pool = future->core->pool;
+
+    if (future->state == POOL__TASK_CANCELLED)
+        return 0;
+    if (pool__task_settled(future) || pool->drive == POOL__DRIVE_SERIAL ||
+        !pool__sched_take(&pool->sched, future))
+        return busy(who);
+    pool__task_cancelled(future);
+    return 0;
 }
 
 int
 pool_future_cancel(pool_future_t *future)
 {
-    int rc = check(future, 0, "pool_future_cancel");
+    int rc = enter(future, "pool_future_cancel");
 
-    if (rc < 0 || future->state == POOL__TASK_CANCELLED)
+    if (rc < 0)
         return rc;
-    if (pool__task_settled(future) || future->core->pool->serial ||
-        !pool__sched_take(&future->core->pool->sched, future))
-        return pool__fail(
-            POOL_EBUSY, "pool_future_cancel: the task is running or finished");
+    struct pool__core *core = future->core;
+    rc = cancel_pending(future, "pool_future_cancel");
+    pool__leave(core);
+    return rc;
+}
+
+/* Of a task that may run. KILL: end its worker, else ask it alone. */
+static int
+cancel_running(struct pool_future *future, bool kill, const char *who)
+{
+    struct pool *pool = future->core->pool;
+    int rc = cancel_pending(future, who);
+
+    if (rc == 0 || pool__task_settled(future))
+        return rc;
+    if (pool->drive == POOL__DRIVE_SERIAL)
+        return pool__fail(POOL_ENOTSUP, "%s: in a serial pool", who);
+    if (!kill) {
+        struct pool__proc *proc = future->proc;
+        pool__channel_ask(&proc->channel, future->ordinal);
+        return 0;
+    }
+    if (!pool__sched_take_running(&pool->sched, future))
+        return future->state == POOL__TASK_CANCELLED ? 0 : busy(who);
     pool__task_cancelled(future);
+    pool__sched_run(&pool->sched);
     return 0;
 }
+
+static int
+cancel_begun(pool_future_t *future, bool kill, const char *who)
+{
+    int rc = enter(future, who);
+
+    if (rc < 0)
+        return rc;
+    struct pool__core *core = future->core;
+    future->refs++; /* it may settle and be freed meanwhile */
+    rc = cancel_running(future, kill, who);
+    pool__task_unref(future);
+    pool__leave(core);
+    return rc;
+}
+
+int
+pool_future_cancel_running(pool_future_t *future)
+{
+    return cancel_begun(future, true, "pool_future_cancel_running");
+}
+
+int
+pool_future_cancel_request(pool_future_t *future)
+{
+    return cancel_begun(future, false, "pool_future_cancel_request");
+}
+
+/* ---- the handle ------------------------------------------------------------
+ */
 
 uint64_t
 pool_future_tag(const pool_future_t *future)
@@ -140,18 +266,48 @@ pool_future_tag(const pool_future_t *future)
     return future != NULL ? future->tag : 0;
 }
 
+uint64_t
+pool_future_id(const pool_future_t *future)
+{
+    return future != NULL ? future->number : 0;
+}
+
 pool_future_t *
 pool_future_ref(pool_future_t *future)
 {
-    if (check(future, 0, "pool_future_ref") == 0)
-        future->refs++;
+    if (enter(future, "pool_future_ref") < 0)
+        return future;
+    future->refs++;
+    pool__leave(future->core);
     return future;
+}
+
+/* Debug builds keep what was freed, so that this can be seen. */
+static void
+check_not_freed(const struct pool_future *future)
+{
+#ifdef POOL_DEBUG
+    if (future->state != POOL__TASK_FREED && future->refs != 0)
+        return;
+    fprintf(stderr,
+        "forkpool: pool_future_free: future %p (task %llu) was "
+        "freed before\n",
+        (const void *)future, (unsigned long long)future->number);
+    abort();
+#else
+    (void)future;
+#endif
 }
 
 void
 pool_future_free(pool_future_t *future)
 {
-    if (future != NULL &&
-        pool__check_core(future->core, "pool_future_free") == 0)
-        pool__task_unref(future);
+    if (future == NULL)
+        return;
+    check_not_freed(future);
+    if (enter(future, "pool_future_free") < 0)
+        return;
+    struct pool__core *core = future->core;
+    pool__task_unref(future);
+    pool__leave(core);
 }

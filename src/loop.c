@@ -1,43 +1,76 @@
-/* Driving a pool's loop from the calls that wait, and who may call.
+/* A pool's loop, and the three ways to drive it.
  *
- * Invariant: the loop is never entered from inside itself (driving). */
+ * Each pool has a private loop. In caller drive the calls that wait run it. In
+ * the other two somebody sleeps on its descriptor (the host's loop, or the
+ * pool's own thread) and runs it without waiting: libuv's way to embed a loop.
+ *
+ * Invariant: the loop is never entered from inside itself (driving). What the
+ * program gets to hear is told after the loop has run, never from inside. */
 #include "pool.h"
 
+#include "budget.h"
 #include "error.h"
+#include "fdio.h"
 #include "owner.h"
 
-/* ---- who may call ----------------------------------------------------- */
+/* ---- turns -------------------------------------------------------------- */
 
-int
-pool__check_core(const struct pool__core *core, const char *who)
+/* A pool that is shut down lets its workers go when nothing is left to do. */
+static bool
+is_finished(const struct pool *pool)
 {
-    if (pool__unlikely(core->stamp != pool__owner_stamp()))
-        return pool__fail(
-            POOL_EFORKED, "%s: in a process that did not create the pool", who);
-    if (pool__unlikely(core->thread != pool__thread()))
-        return pool__fail(
-            POOL_EPERM, "%s: in a thread that does not own the pool", who);
-    return 0;
+    return pool->shut && pool->core->unsettled == 0 && pool->table.wanted != 0;
 }
 
-int
-pool__check(const struct pool *pool, const char *who)
+bool
+pool__has_work(struct pool *pool)
 {
-    if (pool__unlikely(pool == NULL))
-        return pool__fail(POOL_EINVAL, "%s: pool is NULL", who);
-    return pool__check_core(pool->core, who);
+    struct pool__core *core = pool->core;
+
+    return pool->stale || pool->cancelling != POOL__CANCEL_NONE ||
+           !pool__list_empty(&pool->sched.dirty) ||
+           !pool__list_empty(&core->notices) || core->trash != NULL ||
+           is_finished(pool) || (pool->closing && pool__close_ready(pool));
 }
 
-int
-pool__check_timeout(int timeout_ms, const char *who)
+static void
+housekeeping(struct pool *pool)
 {
-    if (pool__likely(timeout_ms >= -1))
-        return 0;
-    return pool__fail(
-        POOL_EINVAL, "%s: timeout_ms is %d, below -1", who, timeout_ms);
+    if (pool->cancelling != POOL__CANCEL_NONE &&
+        pool__sched_cancel_some(
+            &pool->sched, pool->cancelling == POOL__CANCEL_ALL))
+        pool->cancelling = POOL__CANCEL_NONE;
+    if (is_finished(pool))
+        pool__table_stop(&pool->table, POOL__EV_RETIRE);
+    if (pool->closing && pool__close_ready(pool))
+        pool__table_end(&pool->table);
+    while (!pool__budget_over() && pool__core_sweep_out(pool->core))
+        ;
 }
 
-/* ---- driving ---------------------------------------------------------- */
+void
+pool__turn(struct pool *pool, uv_run_mode mode)
+{
+    pool->driving = true;
+    uv_update_time(&pool->loop); /* the program may have been away */
+    housekeeping(pool);
+    pool__sched_flush(&pool->sched);
+    pool->stale = false;
+    uv_run(&pool->loop, mode);
+    pool->alarm.heard = true; /* if it is open, the kernel knows of it now */
+    pool__tell(pool);
+    pool->driving = false;
+}
+
+void
+pool__turn_over(struct pool *pool)
+{
+    do
+        pool__turn(pool, UV_RUN_NOWAIT);
+    while (pool__has_work(pool) && !pool__budget_over());
+}
+
+/* ---- caller drive -------------------------------------------------------- */
 
 static void
 on_timeout(uv_timer_t *timer)
@@ -54,54 +87,21 @@ before_sleep(uv_prepare_t *handle)
 {
     struct pool *pool = handle->data;
 
-    if (pool->timed_out || pool->wait_done(pool->wait_data))
+    if (pool->timed_out || pool->wait_done(pool->wait_data) ||
+        !pool__list_empty(&pool->core->notices))
         uv_stop(&pool->loop);
-}
-
-void
-pool__drive_init(struct pool *pool)
-{
-    uv_timer_init(&pool->loop, &pool->wait_timer);
-    uv_prepare_init(&pool->loop, &pool->wait_prepare);
-    pool->wait_timer.data = pool->wait_prepare.data = pool;
-}
-
-void
-pool__drive_close(struct pool *pool)
-{
-    uv_close((uv_handle_t *)&pool->wait_timer, NULL);
-    uv_close((uv_handle_t *)&pool->wait_prepare, NULL);
-}
-
-/* A pool that is shut down lets its workers go when nothing is left to do. */
-static void
-retire_if_finished(struct pool *pool)
-{
-    if (pool->shut && pool->core->unsettled == 0 && pool->table.wanted != 0)
-        pool__table_stop(&pool->table, POOL__EV_RETIRE);
-}
-
-static void
-turn(struct pool *pool, uv_run_mode mode)
-{
-    pool->driving = true;
-    uv_update_time(&pool->loop); /* the program may have been away */
-    retire_if_finished(pool);
-    pool__sched_flush(&pool->sched);
-    uv_run(&pool->loop, mode);
-    pool->driving = false;
 }
 
 void
 pool__drive_once(struct pool *pool)
 {
-    if (pool->driving || pool->serial)
+    if (pool->driving || pool->drive != POOL__DRIVE_CALLER)
         return;
-    turn(pool, UV_RUN_NOWAIT);
+    pool__turn(pool, UV_RUN_NOWAIT);
     pool->driving = true;
     pool__sched_look(&pool->sched);
+    pool__tell(pool);
     pool->driving = false;
-    pool__leave(pool);
 }
 
 static void
@@ -129,7 +129,7 @@ drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
 {
     begin_wait(pool, done, data, timeout_ms);
     do
-        turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        pool__turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     while (!done(data) && !pool->timed_out && timeout_ms != 0);
     end_wait(pool);
     if (done(data))
@@ -138,22 +138,68 @@ drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
     return done(data) ? 0 : POOL_ETIMEDOUT;
 }
 
+/* ---- waiting --------------------------------------------------------------
+ */
+
+bool
+pool__must_not_wait(const struct pool *pool)
+{
+    if (pool->drive == POOL__DRIVE_THREAD)
+        return pool->core->thread == pool__thread();
+    return pool->driving || pool->drive == POOL__DRIVE_HOST;
+}
+
 int
 pool__drive(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms,
     const char *who)
 {
+    int rc = POOL_ETIMEDOUT;
+
     if (done(data))
         return 0;
-    if (pool->driving && timeout_ms != 0)
-        return pool__fail(POOL_EDEADLK,
-            "%s: would wait inside a task or callback of the pool", who);
-    int rc = POOL_ETIMEDOUT;
-    if (!pool->driving && !pool->serial)
+    if (timeout_ms != 0 && pool__must_not_wait(pool))
+        return pool__fail(POOL_EDEADLK, "%s: would wait %s", who,
+            pool->driving ? "inside a task or callback of the pool"
+                          : "in the thread of the host's loop");
+    if (pool->drive == POOL__DRIVE_CALLER && !pool->driving)
         rc = drive_until(pool, done, data, timeout_ms);
+    else if (pool->drive == POOL__DRIVE_THREAD && timeout_ms != 0)
+        rc = pool__wait_locked(pool->core, done, data, timeout_ms);
     if (rc == POOL_ETIMEDOUT)
         pool__fail(rc, "%s: not within %d ms", who, timeout_ms);
     return rc;
 }
+
+void
+pool__settle_down(struct pool *pool)
+{
+    switch (pool->drive) {
+    case POOL__DRIVE_THREAD:
+        if (pool->core->thread != pool__thread())
+            pool__alarm_set(pool);
+        break;
+    case POOL__DRIVE_HOST:
+        pool__host_keep(pool);
+        break;
+    case POOL__DRIVE_CALLER:
+    case POOL__DRIVE_SERIAL:
+        if (pool->driving)
+            break;
+        pool->driving = true;
+        pool__tell(pool);
+        pool->driving = false;
+        if (pool->alarm.fd >= 0 && !pool->alarm.heard)
+            pool__turn(pool, UV_RUN_NOWAIT);
+        if (pool->closing)
+            pool__close_finish(pool);
+        else
+            pool__alarm_set(pool);
+        break;
+    }
+}
+
+/* ---- polling ---------------------------------------------------------------
+ */
 
 struct poll {
     struct pool__core *core;
@@ -168,26 +214,102 @@ has_moved(void *data)
     return poll->core->unsettled != poll->unsettled;
 }
 
-int
-pool_poll(pool_t *pool, int timeout_ms)
+/* 0, or why a program can't drive this pool itself. */
+static int
+check_drive(const struct pool *pool, const char *who)
 {
-    int rc = pool__check(pool, "pool_poll");
+    if (pool->drive != POOL__DRIVE_HOST && pool->drive != POOL__DRIVE_THREAD)
+        return 0;
+    return pool__fail(
+        POOL_ENOTSUP, "%s: the pool is driven by its loop or thread", who);
+}
 
-    if (rc == 0)
-        rc = pool__check_timeout(timeout_ms, "pool_poll");
-    if (rc < 0)
-        return rc;
+static int
+poll_once(struct pool *pool, int timeout_ms)
+{
+    struct poll poll = {pool->core, pool->core->unsettled};
+
     if (pool->driving)
         return pool__fail(
             POOL_EDEADLK, "pool_poll: inside a task or callback of the pool");
-    if (pool->serial)
+    if (pool->drive == POOL__DRIVE_SERIAL)
         return 0;
-    struct poll poll = {pool->core, pool->core->unsettled};
     if (timeout_ms < 0 && poll.unsettled == 0)
         timeout_ms = 0;
     begin_wait(pool, has_moved, &poll, timeout_ms);
-    turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    pool__turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     end_wait(pool);
     pool__drive_once(pool);
+    while (pool->stale) /* a sleeper must hear of what is watched now */
+        pool__turn(pool, UV_RUN_NOWAIT);
     return 0;
+}
+
+int
+pool_poll(pool_t *pool, int timeout_ms)
+{
+    int rc = pool__enter_pool(pool, "pool_poll");
+
+    if (rc < 0)
+        return rc;
+    struct pool__core *core = pool->core;
+    rc = pool__check_timeout(timeout_ms, "pool_poll");
+    if (rc == 0)
+        rc = check_drive(pool, "pool_poll");
+    if (rc == 0)
+        rc = poll_once(pool, timeout_ms);
+    pool__leave(core);
+    return rc;
+}
+
+int
+pool_fd(pool_t *pool)
+{
+    int rc = pool__enter_pool(pool, "pool_fd");
+
+    if (rc < 0)
+        return rc;
+    struct pool__core *core = pool->core;
+    rc = check_drive(pool, "pool_fd");
+    if (rc == 0 && pool->drive == POOL__DRIVE_SERIAL)
+        rc = pool__fail(POOL_ENOTSUP, "pool_fd: a serial pool has no loop");
+    if (rc == 0 && pool->alarm.fd < 0)
+        rc = pool__alarm_open(pool);
+    if (rc == 0)
+        rc = uv_backend_fd(&pool->loop);
+    pool__leave(core);
+    return rc;
+}
+
+/* ---- life ------------------------------------------------------------------
+ */
+
+int
+pool__loop_open(struct pool *pool)
+{
+    unsigned held = pool__standard_hold();
+    int rc = uv_loop_init(&pool->loop);
+
+    pool__standard_release(held);
+    if (rc < 0)
+        return pool__fail(rc, "pool_create: event loop: %s", uv_strerror(rc));
+    uv_timer_init(&pool->loop, &pool->wait_timer);
+    uv_prepare_init(&pool->loop, &pool->wait_prepare);
+    pool->wait_timer.data = pool->wait_prepare.data = pool;
+    return 0;
+}
+
+void
+pool__loop_close(struct pool *pool)
+{
+    pool__table_close(&pool->table);
+    pool__sched_close(&pool->sched);
+    pool__alarm_close(pool);
+    uv_close((uv_handle_t *)&pool->wait_timer, NULL);
+    uv_close((uv_handle_t *)&pool->wait_prepare, NULL);
+    while (uv_run(&pool->loop, UV_RUN_DEFAULT) != 0)
+        ;
+    uv_loop_close(&pool->loop);
+    pool__table_fini(&pool->table);
+    pool__sched_fini(&pool->sched);
 }

@@ -132,3 +132,49 @@ pool__check_descriptors(int workers)
         "RLIMIT_NOFILE is %ld",
         workers, needed, open, (long)limit.rlim_cur);
 }
+
+int
+pool__thread_count(void)
+{
+    char line[128];
+    int threads = 1;
+    FILE *file = fopen("/proc/self/status", "re");
+
+    if (file == NULL)
+        return threads;
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "Threads: %d", &threads) == 1)
+            break;
+    fclose(file);
+    return threads;
+}
+
+/* The cgroup's count of kills; -1: unknown. */
+static long
+oom_kills(void)
+{
+    char path[600], file_path[700], line[128];
+    long count = -1;
+
+    if (!cgroup_path(path, sizeof path))
+        return count;
+    snprintf(file_path, sizeof file_path, "%s/memory.events", path);
+    FILE *file = fopen(file_path, "re");
+    if (file == NULL)
+        return count;
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "oom_kill %ld", &count) == 1)
+            break;
+    fclose(file);
+    return count;
+}
+
+bool
+pool__oom_kill_seen(void)
+{
+    static long last = -1;
+    long now = oom_kills(), before;
+
+    before = __atomic_exchange_n(&last, now, __ATOMIC_RELAXED);
+    return before >= 0 && now > before;
+}

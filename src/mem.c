@@ -78,16 +78,42 @@ aligned(size_t alignment, size_t size)
     return injected_failure() ? NULL : counted(aligned_alloc(alignment, size));
 }
 
-void *
-pool__malloc_large(size_t size)
+static void *
+malloc_advised(size_t size, int advice)
 {
     if (size < HUGE_SIZE || size > SIZE_MAX - HUGE_SIZE)
         return pool__malloc(size);
     size = (size + HUGE_SIZE - 1) / HUGE_SIZE * HUGE_SIZE;
     void *block = aligned(HUGE_SIZE, size);
     if (block != NULL)
-        (void)madvise(block, size, MADV_HUGEPAGE); /* a wish, not a need */
+        (void)madvise(block, size, advice); /* a wish, not a need */
     return block;
+}
+
+void *
+pool__malloc_large(size_t size)
+{
+    return malloc_advised(size, MADV_HUGEPAGE);
+}
+
+void *
+pool__malloc_paged(size_t size)
+{
+    return malloc_advised(size, MADV_NOHUGEPAGE);
+}
+
+void
+pool__populate(void *block, size_t size)
+{
+    uintptr_t page = 4096, begin = ((uintptr_t)block + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)block + size) / page * page;
+
+#ifdef MADV_POPULATE_WRITE
+    (void)madvise((void *)begin, end - begin, MADV_POPULATE_WRITE);
+#else
+    (void)begin;
+    (void)end;
+#endif
 }
 
 void

@@ -18,6 +18,12 @@ extern long pool__mem_live;
 /* Large receive buffers: like pool__malloc, but aligned to 2 MiB and offered
  * huge pages where they are that large. Freed by pool__free. */
 void *pool__malloc_large(size_t size);
+/* The same in small pages, where touching a huge one would take too long. */
+void *pool__malloc_paged(size_t size);
+
+/* Have the pages of a block there before they are used, where the kernel can
+ * do that. */
+void pool__populate(void *block, size_t size);
 
 /* Cells of one size, carved from slabs; a freed cell is the next one given
  * out. Slabs go back all together. */

@@ -1,17 +1,15 @@
-/* Pools: made, shut down, destroyed. */
+/* Pools: made and resized. Their end is in close.c. */
 #define _GNU_SOURCE
 #include "pool.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "direct.h"
 #include "error.h"
-#include "fdio.h"
 #include "machine.h"
 #include "owner.h"
 #include "prepare.h"
-
-#define GRACE_DEFAULT_MS 3000
-#define PAYLOAD_DEFAULT (256u << 20)
 
 /* ---- events of the worker table --------------------------------------- */
 
@@ -77,13 +75,44 @@ on_ended(struct pool__table *table, struct pool__proc *proc)
 }
 
 static void
-on_broken(struct pool__table *table)
+on_broken(struct pool__table *table, const char *why)
 {
     struct pool *pool = pool_of(table);
+    bool strict = pool->sched.policy.strict;
+    char text[POOL__MESSAGE_MAX + 160];
 
+    snprintf(text, sizeof text, "%s%s%s", why,
+        table->start_message[0] != '\0' ? ": " : "", table->start_message);
     pool->broken = true;
-    pool__sched_fail_queued(&pool->sched, POOL_EBROKEN,
-        "no worker could be started, and none is left");
+    pool__log(pool, POOL_LOG_POOL, 0, 0, text, strlen(text));
+    pool__sched_fail_all(&pool->sched, strict, POOL_EBROKEN, text);
+    if (strict)
+        pool__table_stop(table, POOL__EV_TERM);
+}
+
+static void
+on_notable(struct pool__table *table, pid_t pid, const char *text)
+{
+    pool__log(pool_of(table), POOL_LOG_POOL, pid, 0, text, strlen(text));
+}
+
+static void
+on_log(void *owner, void *task, const char *text, size_t length)
+{
+    struct pool__proc *proc = owner;
+    struct pool_future *future = task;
+
+    pool__log(pool_of(proc->owner), POOL_LOG_TASK, proc->pid,
+        future != NULL ? future->number : 0, text, length);
+}
+
+static void
+on_output(void *owner, const char *line, size_t length)
+{
+    struct pool__proc *proc = owner;
+
+    pool__log(
+        pool_of(proc->owner), POOL_LOG_OUTPUT, proc->pid, 0, line, length);
 }
 
 static const struct pool__table_events table_events = {
@@ -91,111 +120,14 @@ static const struct pool__table_events table_events = {
         .progress = on_progress,
         .payload_sent = on_payload_sent,
         .closed = on_closed,
-        .violation = on_violation},
+        .violation = on_violation,
+        .log = on_log,
+        .output = on_output},
     .ready = on_ready,
     .ended = on_ended,
     .broken = on_broken,
+    .notable = on_notable,
 };
-
-/* ---- options ---------------------------------------------------------- */
-
-static int
-bad(const char *member, long long value)
-{
-    return pool__fail(
-        POOL_EINVAL, "pool_create: options.%s is %lld", member, value);
-}
-
-static int
-check_options(const pool_options_t *o)
-{
-    if (o->size != sizeof *o)
-        return pool__fail(POOL_EINVAL,
-            "pool_create: options.size is %zu, not %zu: use POOL_OPTIONS_INIT",
-            o->size, sizeof *o);
-    if (o->workers < 0 || o->workers > POOL_MAX_WORKERS)
-        return bad("workers", o->workers);
-    if (o->min_workers < 0 || (o->workers != 0 && o->min_workers > o->workers))
-        return bad("min_workers", o->min_workers);
-    if (o->backend != POOL_FORK && o->backend != POOL_SERIAL)
-        return bad("backend", o->backend);
-    if (o->kill_grace_ms < POOL_NONE)
-        return bad("kill_grace_ms", o->kill_grace_ms);
-    if (o->max_pending < POOL_NONE)
-        return bad("max_pending", o->max_pending);
-    if (o->max_argument < POOL_NONE ||
-        o->max_argument > (int64_t)POOL__FRAME_MAX_PAYLOAD)
-        return bad("max_argument", o->max_argument);
-    if (o->max_result < POOL_NONE ||
-        o->max_result > (int64_t)POOL__FRAME_MAX_PAYLOAD)
-        return bad("max_result", o->max_result);
-    return 0;
-}
-
-static size_t
-payload_limit(int64_t option)
-{
-    if (option == 0)
-        return PAYLOAD_DEFAULT;
-    return option == POOL_NONE ? POOL__FRAME_MAX_PAYLOAD : (size_t)option;
-}
-
-static void
-take_options(struct pool *pool, const pool_options_t *o)
-{
-    pool->serial = o->backend == POOL_SERIAL;
-    pool->workers = o->workers != 0 ? o->workers : pool__usable_cpus();
-    if (pool->serial)
-        pool->workers = 1;
-    pool->max_pending = o->max_pending > 0 ? (size_t)o->max_pending : 0;
-    pool->max_argument = payload_limit(o->max_argument);
-    pool->max_result = payload_limit(o->max_result);
-    pool->table.max_result = pool->max_result;
-    pool->table.workers = pool->table.wanted = pool->workers;
-    pool->table.grace_ms = o->kill_grace_ms == 0  ? GRACE_DEFAULT_MS
-                           : o->kill_grace_ms < 0 ? 0
-                                                  : o->kill_grace_ms;
-}
-
-/* ---- the loop's handles ----------------------------------------------- */
-
-/* Close what the pool itself has in its loop, and the loop. */
-static void
-close_loop(struct pool *pool)
-{
-    pool__table_close(&pool->table);
-    pool__sched_close(&pool->sched);
-    pool__drive_close(pool);
-    while (uv_run(&pool->loop, UV_RUN_DEFAULT) != 0)
-        ;
-    uv_loop_close(&pool->loop);
-    pool__table_fini(&pool->table);
-    pool__sched_fini(&pool->sched);
-}
-
-static int
-open_loop(struct pool *pool)
-{
-    struct pool__forkserver server;
-    int rc = pool__prepared_take(&server);
-
-    if (rc < 0)
-        return rc;
-    unsigned held = pool__standard_hold();
-    rc = uv_loop_init(&pool->loop);
-    pool__standard_release(held);
-    if (rc < 0) {
-        pool__forkserver_stop(&server);
-        return pool__fail(rc, "pool_create: event loop: %s", uv_strerror(rc));
-    }
-    pool__drive_init(pool);
-    rc = pool__table_init(
-        &pool->table, &pool->loop, &server, pool__worker_main, &table_events);
-    pool__sched_init(&pool->sched, pool->core, &pool->table);
-    if (rc < 0)
-        close_loop(pool);
-    return rc;
-}
 
 /* ---- create ----------------------------------------------------------- */
 
@@ -217,19 +149,84 @@ start_decided(void *data)
 }
 
 static int
-start_workers(struct pool *pool, int minimum)
+await_workers(struct pool *pool)
 {
-    struct start start = {pool, minimum != 0 ? minimum : 1};
+    struct start start = {pool, pool->sched.policy.min_workers};
     struct pool__table *table = &pool->table;
 
-    pool__table_fill(table);
     (void)pool__drive(pool, start_decided, &start, -1, "pool_create");
     if (table->ready >= start.minimum)
         return 0;
     int error = table->error != 0 ? table->error : POOL_EBROKEN;
     return pool__fail(error,
-        "pool_create: %d of %d workers could be started: %s (%s)", table->ready,
-        start.minimum, pool_strerror(error), pool_err_name(error));
+        "pool_create: %d of %d workers could be started: %s (%s)%s%s",
+        table->ready, start.minimum, pool_strerror(error), pool_err_name(error),
+        table->start_message[0] != '\0' ? ": " : "", table->start_message);
+}
+
+/* The loop, the forkserver (or none), and the table of workers. */
+static int
+open_table(struct pool *pool, int start)
+{
+    struct pool__forkserver server;
+    int rc = start == POOL_START_FORK
+                 ? pool__direct_open(&server, pool__worker_main)
+                 : pool__prepared_take(&server);
+
+    if (rc < 0)
+        return rc;
+    rc = pool__loop_open(pool);
+    if (rc < 0) {
+        pool__forkserver_stop(&server);
+        return rc;
+    }
+    rc = pool__table_init(
+        &pool->table, &pool->loop, &server, pool__worker_main, &table_events);
+    pool__sched_init(&pool->sched, pool->core, &pool->table);
+    if (rc < 0)
+        pool__loop_close(pool);
+    return rc;
+}
+
+/* A forkserver that was made beside threads may have found their locks taken:
+ * worth a word. */
+static void
+note_threads(struct pool *pool)
+{
+    char text[128];
+    int threads = pool->table.forkserver.threads;
+
+    if (threads <= 1)
+        return;
+    int n = snprintf(text, sizeof text,
+        "the forkserver was made while %d threads ran; pool_prepare before "
+        "they start avoids that",
+        threads);
+    pool__log(pool, POOL_LOG_POOL, 0, 0, text, (size_t)n);
+}
+
+/* Start the workers, and give the pool to who drives it. */
+static int
+start_drive(struct pool *pool, const pool_options_t *o)
+{
+    int rc = 0;
+
+    pool__table_fill(&pool->table);
+    if (o->loop != NULL) {
+        pool->drive = POOL__DRIVE_HOST;
+        rc = pool__host_open(pool, o->loop);
+        if (rc < 0)
+            pool->drive = POOL__DRIVE_CALLER;
+        return rc;
+    }
+    rc = await_workers(pool);
+    if (rc < 0 || o->drive != POOL_DRIVE_THREAD)
+        return rc;
+    pool->drive = POOL__DRIVE_THREAD;
+    rc = pool__thread_start(pool);
+    if (rc < 0)
+        pool->drive = POOL__DRIVE_CALLER;
+    return rc;
 }
 
 static struct pool *
@@ -243,12 +240,75 @@ pool_new(void)
         return NULL;
     }
     pool->core = core;
+    pool->alarm.fd = -1;
     core->pool = pool;
     core->stamp = pool__owner_stamp();
     core->thread = pool__thread();
     pool__list_init(&pool->models);
-    pool__list_init(&pool->waited);
     return pool;
+}
+
+/* What never had a worker is gone at once. */
+static void
+pool_delete(struct pool *pool)
+{
+    struct pool__core *core = pool->core;
+
+    pool__free(pool->setup);
+    pool__core_release(core);
+    pool__free(pool);
+    pool__core_free(core);
+}
+
+static int
+create_forked(struct pool *pool, const pool_options_t *o)
+{
+    int rc = pool__check_descriptors(pool->workers);
+
+    if (rc == 0)
+        rc = open_table(pool, o->start);
+    if (rc < 0) {
+        pool_delete(pool);
+        return rc;
+    }
+    (void)pool__oom_kill_seen(); /* what was before is no news */
+    note_threads(pool);
+    rc = start_drive(pool, o);
+    if (rc < 0)
+        pool_destroy(pool);
+    return rc;
+}
+
+/* The pool is a serial one: its process is the worker. */
+static int
+create_serial(struct pool *pool, const pool_options_t *o)
+{
+    struct pool_call call;
+
+    if (o->initializer == NULL)
+        return 0;
+    pool__serial_call(pool, &call, 0);
+    pool__call_begin(
+        &call, o->initializer_arguments, o->initializer_arguments_size);
+    pool->driving = true;
+    int rc = pool__call_run(&call, o->initializer);
+    pool->driving = false;
+    pool__call_fini(&call);
+    if (rc == 0)
+        return 0;
+    rc = pool__fail(POOL_EBROKEN, "pool_create: the initializer failed: %s",
+        call.error.message);
+    pool_delete(pool);
+    return rc;
+}
+
+static int
+check_depth(void)
+{
+    if (pool__depth < POOL_MAX_DEPTH)
+        return 0;
+    return pool__fail(POOL_ENOTSUP,
+        "pool_create: pools are nested %d deep here, the limit", pool__depth);
 }
 
 int
@@ -259,7 +319,9 @@ pool_create(pool_t **out, const pool_options_t *options)
 
     if (out == NULL)
         return pool__fail(POOL_EINVAL, "pool_create: pool is NULL");
-    int rc = check_options(o);
+    int rc = pool__options_check(o);
+    if (rc == 0)
+        rc = check_depth();
     if (rc == 0)
         rc = pool__owner_claim();
     if (rc < 0)
@@ -267,127 +329,59 @@ pool_create(pool_t **out, const pool_options_t *options)
     struct pool *pool = pool_new();
     if (pool == NULL)
         return pool__fail(POOL_ENOMEM, "pool_create: a pool");
-    take_options(pool, o);
-    if (!pool->serial) {
-        if (o->min_workers > pool->workers)
-            rc = bad("min_workers", o->min_workers);
-        if (rc == 0)
-            rc = pool__check_descriptors(pool->workers);
-        if (rc == 0)
-            rc = open_loop(pool);
-        if (rc < 0) {
-            pool__core_release(pool->core);
-            pool__free(pool);
-            return rc;
-        }
-        rc = start_workers(pool, o->min_workers);
+    rc = pool__options_take(pool, o);
+    if (rc < 0) {
+        pool_delete(pool);
+        return rc;
     }
-    if (rc < 0)
-        pool_destroy(pool);
-    else
+    rc = o->backend == POOL_SERIAL ? create_serial(pool, o)
+                                   : create_forked(pool, o);
+    if (rc == 0)
         *out = pool;
     return rc;
 }
 
-/* ---- end -------------------------------------------------------------- */
+/* ---- while it lives ---------------------------------------------------- */
 
-static bool
-no_workers(void *pool)
+static int
+resize(struct pool *pool, int workers)
 {
-    return pool__list_empty(&((struct pool *)pool)->table.procs);
-}
-
-static bool
-is_over(void *pool)
-{
-    return ((struct pool *)pool)->core->unsettled == 0 && no_workers(pool);
+    if (workers < 1 || workers > POOL_MAX_WORKERS)
+        return pool__fail(POOL_EINVAL, "pool_resize: workers is %d", workers);
+    if (pool->drive == POOL__DRIVE_SERIAL)
+        return pool__fail(POOL_ENOTSUP, "pool_resize: of a serial pool");
+    if (pool->shut)
+        return pool__fail(POOL_ESHUTDOWN, "pool_resize: it is shut down");
+    int rc = workers > pool->workers
+                 ? pool__check_descriptors(workers - pool->workers)
+                 : 0;
+    if (rc < 0)
+        return rc;
+    pool->workers = workers;
+    pool__life_resize(&pool->sched, workers);
+    return 0;
 }
 
 int
-pool_shutdown(pool_t *pool, unsigned flags)
+pool_resize(pool_t *pool, int workers)
 {
-    int rc = pool__check(pool, "pool_shutdown");
+    int rc = pool__enter_pool(pool, "pool_resize");
 
     if (rc < 0)
         return rc;
-    if (flags & ~(unsigned)(POOL_SHUTDOWN_WAIT | POOL_SHUTDOWN_CANCEL_FUTURES))
-        return pool__fail(
-            POOL_EINVAL, "pool_shutdown: unknown flags 0x%x", flags);
-    if ((flags & POOL_SHUTDOWN_WAIT) != 0 && pool->driving)
-        return pool__fail(POOL_EDEADLK,
-            "pool_shutdown: would wait inside a task or callback");
-    pool->shut = true;
-    if (pool->serial)
-        return 0;
-    if ((flags & POOL_SHUTDOWN_CANCEL_FUTURES) != 0)
-        pool__sched_cancel_pending(&pool->sched);
-    if ((flags & POOL_SHUTDOWN_WAIT) == 0) {
-        pool__drive_once(pool);
-        return 0;
-    }
-    return pool__drive(pool, is_over, pool, -1, "pool_shutdown");
-}
-
-/* Idle workers are told to go, busy ones are made to. */
-static void
-stop_workers(struct pool *pool)
-{
-    uv_update_time(&pool->loop); /* the grace begins now */
-    pool->table.wanted = 0;
-    pool__table_each(proc, &pool->table)
-    {
-        if (proc->channel.held != 0 || proc->channel.writing)
-            pool__proc_event(proc, POOL__EV_TERM);
-    }
-    pool__sched_cancel_all(&pool->sched);
-    pool__table_stop(&pool->table, POOL__EV_RETIRE);
-    (void)pool__drive(pool, no_workers, pool, -1, "pool_destroy");
-}
-
-/* In a process that was forked from the owner: its copies alone. */
-static void
-forget_workers(struct pool *pool)
-{
-    int rc = uv_loop_fork(&pool->loop);
-
-    pool__sched_forget(&pool->sched);
-    pool__table_forget(&pool->table);
-    if (rc == 0)
-        close_loop(pool); /* else its memory stays: nothing may be touched */
-}
-
-void
-pool_destroy(pool_t *pool)
-{
-    if (pool == NULL)
-        return;
-    int rc = pool__check(pool, "pool_destroy");
-    if (rc == POOL_EPERM)
-        return;
-    if (pool->driving && rc == 0) {
-        pool->shut = pool->destroyed = true;
-        return;
-    }
-    pool->destroyed = false;
-    pool->shut = true;
-    if (pool->serial) {
-        pool__model_release(&pool->models, 0, rc == 0);
-    } else if (rc == POOL_EFORKED) {
-        forget_workers(pool);
-    } else {
-        stop_workers(pool);
-        close_loop(pool);
-    }
-    pool__core_release(pool->core);
-    pool__free(pool);
+    rc = resize(pool, workers);
+    pool__leave(pool->core);
+    return rc;
 }
 
 int
-pool_worker_count(const pool_t *pool)
+pool_worker_count(pool_t *pool)
 {
-    if (pool__check(pool, "pool_worker_count") < 0)
+    if (pool__enter_pool(pool, "pool_worker_count") < 0)
         return 0;
     size_t workers = (size_t)pool->workers;
-    return (int)(pool->last_ranks != 0 ? pool__min(workers, pool->last_ranks)
-                                       : workers);
+    if (pool->last_ranks != 0)
+        workers = pool__min(workers, pool->last_ranks);
+    pool__leave(pool->core);
+    return (int)workers;
 }

@@ -3,56 +3,187 @@
 #define POOL_SRC_POOL_H
 
 #include "call.h"
+#include "guard.h"
 #include "sched.h"
+
+enum pool__drive {
+    POOL__DRIVE_CALLER, /* the calls that wait run the loop */
+    POOL__DRIVE_HOST,   /* a uv_loop_t of the program's watches it */
+    POOL__DRIVE_THREAD, /* a thread of the pool's does */
+    POOL__DRIVE_SERIAL  /* there is none: tasks run where they are submitted */
+};
+
+enum pool__cancelling {
+    POOL__CANCEL_NONE,
+    POOL__CANCEL_PENDING,
+    POOL__CANCEL_ALL /* running tasks too */
+};
 
 struct pool {
     struct pool__core *core;
     struct pool__table table; /* not of a serial pool */
     struct pool__sched sched;
+    enum pool__drive drive;
+    char name[64];
+
+    /* the loop, see loop.c */
     uv_loop_t loop;
+    bool stale;   /* watches were added since it ran; loop.data points here */
+    bool driving; /* in it, in a callback, or in a serial task */
     uv_timer_t wait_timer;
     uv_prepare_t wait_prepare;
     bool (*wait_done)(void *); /* what is waited for */
     void *wait_data;
     bool timed_out; /* wait_timer fired */
-    bool driving;   /* inside the loop, or a serial task */
-    bool shut;      /* no more submits */
-    bool broken;    /* no workers to be had */
-    bool destroyed; /* as soon as driving ends */
-    bool serial;
+    struct {        /* see alarm.c */
+        int fd;     /* a timerfd; -1: nobody sleeps on the loop's descriptor */
+        uint64_t due_ns;
+        bool heard; /* the loop has run since it was opened */
+        uv_poll_t handle;
+    } alarm;
+    struct { /* see drive_host.c */
+        uv_loop_t *loop;
+        uv_poll_t *poll; /* of our loop's descriptor, in the host's */
+        uv_prepare_t *prepare;
+        bool busy;             /* keeps uv_run going */
+        uint64_t turns, slips; /* of them, that took too long */
+    } host;
+    struct { /* see drive_thread.c */
+        pthread_t id;
+        bool detached; /* nobody will join it */
+    } thread;
+
+    /* its end, see close.c */
+    bool shut;    /* no more submits */
+    bool broken;  /* no workers to be had */
+    bool closing; /* it ends */
+    enum pool__cancelling cancelling;
+    void (*on_closed)(void *data);
+    void *closed_data;
+
+    /* what the program asked for */
     int workers;
+    size_t max_pending;  /* 0: no limit */
+    size_t max_argument; /* bytes */
+    uint64_t max_result; /* bytes */
+    uint64_t seed;
+    pool_log_fn log;
+    void *log_data;
+    void (*drain)(pool_t *pool, void *data);
+    void *drain_data;
+    bool drain_wanted; /* a submit was refused */
+    void (*finalizer)(void *state);
+    uint8_t *setup; /* bytes that tell workers of initializer and finalizer */
+
     size_t last_ranks;        /* of the last scatter; 0: none yet */
-    size_t max_pending;       /* 0: no limit */
-    size_t max_argument;      /* bytes */
-    uint64_t max_result;      /* bytes */
     struct pool__list models; /* of a serial pool */
-    struct pool__list waited; /* among the pools of one pool_wait */
+    void *state;              /* likewise, see pool_call_state */
+    uint64_t serial_task;     /* likewise: the number of what runs */
 };
 
-/* 0, or why this pool can't be used here. who: the public function. */
-int pool__check(const struct pool *pool, const char *who);
-/* The same for what outlives a pool. */
-int pool__check_core(const struct pool__core *core, const char *who);
-/* 0 or POOL_EINVAL for a timeout below -1. */
-int pool__check_timeout(int timeout_ms, const char *who);
+/* ---- options.c ---------------------------------------------------------- */
 
-/* Run the loop until done(data), for at most timeout_ms. 0, POOL_ETIMEDOUT,
- * or POOL_EDEADLK from inside the loop. */
+/* 0, or POOL_EINVAL with a message that names the member. */
+int pool__options_check(const pool_options_t *options);
+/* 0, POOL_EINVAL or POOL_ENOMEM. */
+int pool__options_take(struct pool *pool, const pool_options_t *options);
+
+/* ---- loop.c: running the loop ------------------------------------------- */
+
+int pool__loop_open(struct pool *pool);
+/* Run the loop once, then tell the program what is new. */
+void pool__turn(struct pool *pool, uv_run_mode mode);
+/* The same until nothing is to be done at once, or the budget is over. */
+void pool__turn_over(struct pool *pool);
+/* Whether something is to be done at once. */
+bool pool__has_work(struct pool *pool);
+/* Run until done(data), for at most timeout_ms. 0, POOL_ETIMEDOUT, or
+ * POOL_EDEADLK where nothing may wait. */
 int pool__drive(struct pool *pool, bool (*done)(void *), void *data,
     int timeout_ms, const char *who);
-/* Its handles in the loop. */
-void pool__drive_init(struct pool *pool);
-void pool__drive_close(struct pool *pool);
-/* Do once what can be done without waiting. */
+/* In caller drive: do once what can be done without waiting. */
 void pool__drive_once(struct pool *pool);
+/* At the end of a public function: tell what it brought about. The pool may be
+ * gone afterwards. */
+void pool__settle_down(struct pool *pool);
+/* Whether a wait here would wait for itself. */
+bool pool__must_not_wait(const struct pool *pool);
+/* Close the loop and free the pool; everything in it has ended. */
+void pool__loop_close(struct pool *pool);
 
-/* A new task for fn with SIZE bytes of room; it must be started next. */
+/* ---- alarm.c, drive_host.c, drive_thread.c ------------------------------- */
+
+int pool__alarm_open(struct pool *pool);
+/* Make the loop's descriptor readable when something is to be done. */
+void pool__alarm_set(struct pool *pool);
+void pool__alarm_close(struct pool *pool);
+
+int pool__host_open(struct pool *pool, uv_loop_t *loop);
+/* The pool has ended: leave the host's loop, then free it. */
+void pool__host_close(struct pool *pool);
+/* Keep uv_run going while there is something to come. */
+void pool__host_keep(struct pool *pool);
+
+int pool__thread_start(struct pool *pool);
+
+/* ---- close.c --------------------------------------------------------------
+ */
+
+/* Begin to end: cancel, kill, retire. */
+void pool__close_begin(struct pool *pool);
+/* Whether the workers have gone and the forkserver is next. */
+bool pool__close_ready(const struct pool *pool);
+/* Whether nothing is left. */
+bool pool__close_done(struct pool *pool);
+/* Nothing is left but memory: give that back. The core stays. */
+void pool__close_free(struct pool *pool);
+/* Caller drive, in no callback: wait for the end and free the pool. */
+void pool__close_finish(struct pool *pool);
+
+/* ---- notice.c -------------------------------------------------------------
+ */
+
+/* Run what waits to be told to the program. */
+void pool__tell(struct pool *pool);
+/* A line for the log callback; a newline at its end is dropped. */
+void pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
+    const char *text, size_t length);
+
+/* ---- submit.c --------------------------------------------------------------
+ */
+
+/* A new task for fn with SIZE bytes of room, or with the caller's block; it
+ * must be started next, or unmade. The pool is entered. */
 int pool__task_prepare(struct pool *pool, const char *who, pool_fn fn,
-    size_t size, struct pool_future **task);
-/* At the end of a public function that may have run tasks. */
-void pool__leave(struct pool *pool);
+    size_t size, void *block, const pool_task_options_t *options,
+    struct pool_future **task);
 /* Start it; future: NULL detaches it. */
 void pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
     struct pool_future **future);
+
+/* A call as a serial pool makes it. */
+void pool__serial_call(
+    struct pool *pool, struct pool_call *call, uint64_t number);
+
+/* ---- wait.c ----------------------------------------------------------------
+ */
+
+/* What futures of one or of several pools wait for together. */
+struct pool__gate {
+    struct pool__core **cores;
+    size_t count;
+    int event; /* an eventfd that other threads write; -1: none */
+};
+
+/* The distinct cores of futures. 0, POOL_EINVAL, POOL_ENOMEM, POOL_EFORKED or
+ * POOL_EPERM. */
+int pool__gate_open(struct pool__gate *gate, pool_future_t *const *futures,
+    size_t n, const char *who);
+void pool__gate_close(struct pool__gate *gate);
+/* A watcher has fired: wake who waits. */
+void pool__gate_signal(struct pool__gate *gate);
+/* Wait for done(data), which is asked in this thread or under a pool's lock. */
+int pool__gate_wait(struct pool__gate *gate, bool (*done)(void *), void *data,
+    int timeout_ms, const char *who);
 
 #endif

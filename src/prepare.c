@@ -15,6 +15,7 @@
 static uint64_t lock_word; /* stamp of the process that holds it */
 static struct pool__list prepared = {&prepared, &prepared};
 static uint64_t prepared_by; /* stamp of the process that owns the list */
+static int prepared_depth;   /* its pool__depth */
 
 static void
 lock(void)
@@ -34,7 +35,8 @@ unlock(void)
     pool__store(&lock_word, 0);
 }
 
-/* What the list holds of an ancestor is not ours: our copies are closed. */
+/* What the list holds of an ancestor is not ours: our copies are closed, or
+ * were at birth where this is a worker. */
 static void
 drop_inherited(void)
 {
@@ -46,9 +48,11 @@ drop_inherited(void)
         struct pool__forkserver *server =
             pool__list_entry(node, struct pool__forkserver, node);
         pool__list_remove(node);
-        pool__forkserver_drop(server);
+        if (prepared_depth == pool__depth)
+            pool__forkserver_drop(server);
         pool__free(server);
     }
+    prepared_depth = pool__depth;
 }
 
 static struct pool__forkserver *

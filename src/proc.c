@@ -12,13 +12,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "direct.h"
 #include "fdio.h"
 #include "proto.h"
+#include "watch.h"
 
 #define STATUS_WAIT_MS 200  /* from the pidfd's word to the verdict */
 #define KILL_RETRY_MS 100   /* a forkserver that does not answer is bypassed */
-#define SPAWN_WAIT_MS 10000 /* a forkserver that takes longer is replaced */
-#define START_WAIT_MS 30000 /* from the pid to the hello */
+#define SPAWN_WAIT_MS 5000 /* a forkserver that takes longer is replaced */
 
 typedef void action(struct pool__proc *proc);
 
@@ -64,6 +65,14 @@ on_channel_closed(uv_handle_t *handle)
     handle_closed(ch->owner);
 }
 
+static void
+on_output_closed(uv_handle_t *handle)
+{
+    struct pool__output *output = handle->data;
+
+    handle_closed(output->owner);
+}
+
 /* ---- actions ---------------------------------------------------------- */
 
 void
@@ -74,6 +83,8 @@ pool__proc_forget(struct pool__proc *proc)
     proc->state = POOL__PROC_GONE;
     if (proc->channel.open)
         pool__channel_close(&proc->channel, on_channel_closed);
+    if (proc->output.open)
+        pool__output_close(&proc->output, on_output_closed);
     if (proc->death.data != NULL)
         uv_close((uv_handle_t *)&proc->death, on_closed);
     uv_close((uv_handle_t *)&proc->timer, on_closed);
@@ -87,10 +98,18 @@ finish(struct pool__proc *proc)
     pool__proc_forget(proc);
 }
 
+static bool
+is_direct(const struct pool__proc *proc)
+{
+    return proc->forkserver->direct != NULL;
+}
+
 static void
 signal_group(struct pool__proc *proc, int signal)
 {
-    if (proc->generation != proc->forkserver->generation ||
+    if (is_direct(proc))
+        pool__direct_signal(proc->pid, proc->pidfd, signal);
+    else if (proc->generation != proc->forkserver->generation ||
         pool__forkserver_signal(
             proc->forkserver, proc->config.incarnation, signal) < 0)
         (void)pool__pidfd_signal(proc->pidfd, signal);
@@ -104,11 +123,24 @@ kill_now(struct pool__proc *proc)
     uv_timer_start(&proc->timer, on_timer, KILL_RETRY_MS, KILL_RETRY_MS);
 }
 
+/* A child of this process: how it ended. False: that is still to come. */
+static bool
+reap(struct pool__proc *proc)
+{
+    int rc = pool__direct_reap(
+        proc->pid, proc->pidfd, &proc->ending.wait_status);
+
+    proc->ending.known = rc == 0;
+    return rc != -EAGAIN;
+}
+
 /* The forkserver didn't get to it: the leader at least. */
 static void
 kill_again(struct pool__proc *proc)
 {
-    if (proc->pidfd >= 0)
+    if (is_direct(proc) && proc->death.data == NULL && reap(proc))
+        pool__proc_event(proc, POOL__EV_DEATH); /* its pidfd could not be watched */
+    else if (proc->pidfd >= 0)
         (void)pool__pidfd_signal(proc->pidfd, SIGKILL);
     else
         signal_group(proc, SIGKILL);
@@ -161,6 +193,22 @@ abandon(struct pool__proc *proc)
     uv_timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
 }
 
+/* The setup goes ahead of everything. */
+static int
+send_setup(struct pool__proc *proc)
+{
+    struct pool__frame hello = {.type = POOL__FRAME_HELLO,
+        .flags = POOL__HELLO_SETUP,
+        .size = (uint32_t)proc->setup_size};
+
+    if (!proc->config.has_setup)
+        return 0;
+    int rc = pool__channel_control(&proc->channel, &hello, proc->setup);
+    if (rc == 0)
+        pool__channel_flush(&proc->channel);
+    return rc;
+}
+
 static void
 spawned(struct pool__proc *proc)
 {
@@ -171,13 +219,25 @@ spawned(struct pool__proc *proc)
         uv_poll_init(loop, &proc->death, proc->pidfd) == 0) {
         proc->death.data = proc;
         proc->handles++;
-        uv_poll_start(&proc->death, UV_READABLE, on_death);
+        pool__watch_start(&proc->death, UV_READABLE, on_death);
+    } else if (is_direct(proc)) {
+        proc->unwanted = true;
     }
     if (pool__channel_open(&proc->channel, loop) == 0)
         proc->handles += 2;
     else
         proc->unwanted = true;
-    uv_timer_start(&proc->timer, on_timer, START_WAIT_MS, 0);
+    if (proc->output.printed != NULL) {
+        if (pool__output_open(&proc->output, loop) < 0)
+            proc->unwanted = true;
+        proc->handles += proc->output.open;
+    }
+    if (!proc->unwanted && send_setup(proc) < 0)
+        proc->unwanted = true;
+    uv_timer_stop(&proc->timer);
+    if (proc->start_wait_ms > 0)
+        uv_timer_start(
+            &proc->timer, on_timer, (uint64_t)proc->start_wait_ms, 0);
     if (proc->unwanted)
         kill_now(proc);
 }
@@ -217,15 +277,29 @@ ignore(struct pool__proc *proc)
 static void
 died(struct pool__proc *proc)
 {
+    bool decided = proc->ending.known;
+
     proc->state = POOL__PROC_DEAD;
+    if (!decided && is_direct(proc))
+        decided = reap(proc);
     if (proc->death.data != NULL)
         uv_poll_stop(&proc->death);
+    pool__output_drain(&proc->output); /* before the tasks it tells of settle */
     if (proc->channel.open)
         pool__channel_drain(&proc->channel);
-    if (proc->ending.known)
+    if (decided)
         finish(proc);
     else
         uv_timer_start(&proc->timer, on_timer, STATUS_WAIT_MS, 0);
+}
+
+/* Who waits for the status waits no longer. */
+static void
+finish_late(struct pool__proc *proc)
+{
+    if (is_direct(proc) && !proc->ending.known)
+        (void)reap(proc);
+    finish(proc);
 }
 
 /* A cell that is NULL can't happen. */
@@ -237,7 +311,7 @@ static action *const table[POOL__PROC_STATES][POOL__PROC_EVENTS] = {
     /*READY   */ {NULL,    ignore,  hello_again, closed, retire,   terminate, kill_now, NULL,       died,   ignore},
     /*STOPPING*/ {NULL,    ignore,  hello_again, ignore, ignore,   terminate, kill_now, kill_now,   died,   ignore},
     /*KILLED  */ {NULL,    ignore,  ignore,      ignore, ignore,   ignore,    ignore,   kill_again, died,   ignore},
-    /*DEAD    */ {NULL,    ignore,  ignore,      ignore, ignore,   ignore,    ignore,   finish,     ignore, finish},
+    /*DEAD    */ {NULL,    ignore,  ignore,      ignore, ignore,   ignore,    ignore,   finish_late, ignore, finish},
     /*GONE    */ {NULL,    ignore,  ignore,      ignore, ignore,   ignore,    ignore,   ignore,     ignore, ignore},
     /* clang-format on */
 };
@@ -255,7 +329,39 @@ pool__proc_event(struct pool__proc *proc, enum pool__proc_event event)
     act(proc);
 }
 
+const char *
+pool__proc_tail(const struct pool__proc *proc, char *to, size_t size)
+{
+    if (proc->output.printed == NULL)
+        return NULL;
+    pool__output_tail(&proc->output, to, size);
+    return to;
+}
+
 /* ---- start ------------------------------------------------------------ */
+
+static void
+on_line(void *owner, const char *text, size_t size)
+{
+    struct pool__proc *proc = owner;
+
+    if (proc->events->channel.output != NULL)
+        proc->events->channel.output(proc, text, size);
+}
+
+static int
+ask_for_worker(struct pool__proc *proc)
+{
+    const struct pool__channel *ch = &proc->channel;
+    const int fds[POOL__MAX_PASSED] = {
+        ch->task_read, ch->result_write, ch->region_fd, proc->output.write};
+    int nfds = proc->output.write >= 0 ? 4 : 3;
+
+    if (is_direct(proc))
+        return pool__direct_spawn(proc->forkserver, &proc->config, fds, nfds,
+            &proc->pid, &proc->pidfd);
+    return pool__forkserver_spawn(proc->forkserver, &proc->config, fds, nfds);
+}
 
 int
 pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
@@ -274,16 +380,17 @@ pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
     pool__list_init(&proc->node);
     pool__list_init(&proc->sched.place);
     pool__list_init(&proc->sched.dirty);
-    int rc = pool__channel_init(&proc->channel, inbox,
-        (uint32_t)pool__max(config->max_result, POOL__ERROR_MAX),
-        &events->channel, proc);
+    int rc = pool__output_init(
+        &proc->output, pool__worker_captures(config), on_line, proc);
     if (rc < 0)
         return rc;
-    const int fds[3] = {proc->channel.task_read, proc->channel.result_write,
-        proc->channel.region_fd};
-    rc = pool__forkserver_spawn(forkserver, config, fds);
-    if (rc < 0) {
+    rc = pool__channel_init(&proc->channel, inbox,
+        (uint32_t)pool__max(config->max_result, POOL__ERROR_MAX),
+        &events->channel, proc);
+    if (rc == 0 && (rc = ask_for_worker(proc)) < 0)
         pool__channel_fini(&proc->channel);
+    if (rc < 0) {
+        pool__output_fini(&proc->output);
         return rc;
     }
     uv_timer_init(loop, &proc->timer);

@@ -6,6 +6,7 @@
 #include "channel.h"
 #include "forkserver.h"
 #include "list.h"
+#include "output.h"
 
 enum pool__proc_state {
     POOL__PROC_SPAWNING, /* asked of the forkserver */
@@ -61,29 +62,44 @@ struct pool__proc {
         uint64_t watched;        /* ordinal that ran at the last sweep */
         uint64_t unclaimed;      /* or the one that was next, not begun */
         size_t functions;        /* introduced to the worker so far */
+        uint64_t given;          /* tasks that it began or will begin */
+        uint64_t next;           /* ordinal that was the next one to end ... */
+        bool next_runs;          /* and whether it had been begun, */
+        uint64_t next_since_ns;  /* since when */
+        uint64_t idle_since_ms;  /* by the loop's clock */
+        bool timed;              /* it may hold tasks with deadlines */
+        bool slow;               /* it didn't begin what it was sent */
+        bool closed;             /* no more tasks: it retires */
     } sched;
     void *owner;
     const struct pool__proc_events *events;
     struct pool__forkserver *forkserver;
     struct pool__worker_config config;
+    const uint8_t *setup; /* its owner's: the payload of the first frame */
+    size_t setup_size;
     enum pool__proc_state state;
     pid_t pid;
     int pidfd;
     int grace_ms;
+    int start_wait_ms; /* from the pid to the hello; 0: no limit */
     bool was_ready;
+    bool start_failed;   /* it said that its initializer failed */
     bool useful;         /* it began a task */
     uint64_t ready_ms;   /* when it became ready, by the loop's clock */
     unsigned generation; /* of the forkserver that made it */
     bool unwanted;       /* asked to end before it had a pid */
+    bool asked;          /* to end, in whatever way */
+    bool leaving;        /* the table counts it no more: another may come */
     uv_poll_t death;
     uv_timer_t timer;
     int handles; /* open in the loop */
     struct pool__channel channel;
+    struct pool__output output;
     struct pool__ending ending;
 };
 
-/* A new incarnation; it is asked for at once. 0 or a negative code, nothing
- * left behind. grace_ms: between SIGTERM and SIGKILL. */
+/* A new incarnation; it is asked for at once, or forked: then its pid is set,
+ * and the caller tells SPAWNED. 0 or a negative code, nothing left behind. grace_ms: between SIGTERM and SIGKILL. */
 int pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
     struct pool__inbox *inbox, struct pool__forkserver *forkserver,
     const struct pool__worker_config *config, int grace_ms,
@@ -91,6 +107,18 @@ int pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
 
 /* The one way in for everything that happens to it. */
 void pool__proc_event(struct pool__proc *proc, enum pool__proc_event event);
+
+/* Ask it to end: RETIRE, TERM or KILL. */
+static inline void
+pool__proc_ask(struct pool__proc *proc, enum pool__proc_event event)
+{
+    proc->asked = true;
+    pool__proc_event(proc, event);
+}
+
+/* The last that it printed, where that is captured: TO, or NULL. */
+const char *pool__proc_tail(
+    const struct pool__proc *proc, char *to, size_t size);
 
 /* In a foreign fork child: close this process's copies, tell only `gone`. */
 void pool__proc_forget(struct pool__proc *proc);

@@ -4,12 +4,43 @@
 
 #include <string.h>
 
+#include "dec.h"
 #include "forkpool_codec.h"
 #include "forkpool_error.h"
 #include "util.h"
 
 #define MANTISSA_BITS 11
 #define EXPONENT_MAX 31u
+
+/* How many bytes of text are the next character, printable or not. */
+static size_t
+next_character(
+    const unsigned char *p, const unsigned char *end, bool *printable)
+{
+    if (*p < 0x80) {
+        *printable = *p >= ' ' && *p != 0x7f;
+        return 1;
+    }
+    size_t n = pool__utf8_sequence(p, end);
+    bool control = n == 2 && p[0] == 0xc2 && p[1] < 0xa0; /* U+0080 to 9F */
+    *printable = n != 0 && !control;
+    return n != 0 ? n : 1;
+}
+
+void
+pool__make_printable(char *text, size_t n)
+{
+    unsigned char *p = (unsigned char *)text;
+    const unsigned char *end = p + n;
+    bool printable;
+
+    while (p != end) {
+        size_t length = next_character(p, end, &printable);
+        if (!printable)
+            memset(p, '?', length);
+        p += length;
+    }
+}
 
 size_t
 pool__error_encode(void *to, const struct pool__error *error)
@@ -40,12 +71,7 @@ pool__error_decode(const void *data, size_t size, struct pool__error *error)
         return false;
     memcpy(error->message, text, length);
     error->message[length] = '\0';
-    bool utf8 = pool_check_utf8(text, length) == 0;
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)error->message[i];
-        if (c < ' ' || c == 0x7f || (c > 0x7f && !utf8))
-            error->message[i] = '?';
-    }
+    pool__make_printable(error->message, length);
     return true;
 }
 

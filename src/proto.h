@@ -24,6 +24,14 @@ size_t pool__error_encode(void *to, const struct pool__error *error);
 bool pool__error_decode(
     const void *data, size_t size, struct pool__error *error);
 
+/* Control characters and what is no UTF-8 become '?', byte by byte. */
+void pool__make_printable(char *text, size_t n);
+
+/* A hello's flags: from the host, that it is the setup; from the worker, that
+ * the initializer failed. */
+#define POOL__HELLO_SETUP 1u
+#define POOL__HELLO_FAILED 1u
+
 /* The flags of a reply: how long its task ran, rounded down to 11 bits of
  * mantissa; 0 to 2^42 ns. */
 uint16_t pool__duration_pack(uint64_t ns);

@@ -118,7 +118,7 @@ check_known(struct pool *pool, pool_fn fn, const char *what)
 {
     uint16_t number;
 
-    if (fn == NULL || pool->serial)
+    if (fn == NULL || pool->drive == POOL__DRIVE_SERIAL)
         return 0;
     int rc = pool__function_number(
         &pool->sched.functions, &pool->table.forkserver.modules, fn, &number);
@@ -258,10 +258,10 @@ prepare_rank(
         rc = pool_enc_finish(&enc, &size);
     if (rc == 0)
         rc = pool__task_prepare(
-            pool, "pool_scatter", pool__scatter_run, size, &task);
+            pool, "pool_scatter", pool__scatter_run, size, NULL, NULL, &task);
     if (rc < 0)
         return rc;
-    pool_enc_init(&enc, task->data, size);
+    pool_enc_init(&enc, pool__task_data(task), size);
     (void)pool__chunk_encode(&enc, chunk); /* as it did before */
     s->futures[chunk->rank] = task;
     return 0;
@@ -271,8 +271,10 @@ prepare_rank(
 static void
 drop_ranks(struct pool_scatter *s)
 {
-    for (size_t i = 0; i < s->results.count && s->futures[i] != NULL; i++)
-        pool__task_cancelled(s->futures[i]);
+    for (size_t i = 0; i < s->results.count && s->futures[i] != NULL; i++) {
+        pool__task_unmake(s->futures[i]);
+        s->futures[i] = NULL;
+    }
 }
 
 static int
@@ -301,15 +303,11 @@ start_ranks(struct pool *pool, struct pool_scatter *s, const pool_job_t *job)
     return rc;
 }
 
-int
-pool_scatter(pool_t *pool, pool_scatter_t **scatter, const pool_job_t *job)
+static int
+scatter(struct pool *pool, pool_scatter_t **out, const pool_job_t *job)
 {
-    int rc = pool__check(pool, "pool_scatter");
+    int rc = check_job(job);
 
-    if (rc == 0 && scatter == NULL)
-        rc = bad("scatter is NULL");
-    if (rc == 0)
-        rc = check_job(job);
     if (rc == 0)
         rc = check_functions(pool, job);
     if (rc < 0)
@@ -321,13 +319,26 @@ pool_scatter(pool_t *pool, pool_scatter_t **scatter, const pool_job_t *job)
     deal_rows(s, job, ranks);
     rc = start_ranks(pool, s, job);
     if (rc < 0) {
-        pool_scatter_free(s);
+        scatter_delete(s);
         return rc;
     }
     pool->last_ranks = job->rows;
-    *scatter = s;
-    pool__leave(pool);
+    *out = s;
     return 0;
+}
+
+int
+pool_scatter(pool_t *pool, pool_scatter_t **out, const pool_job_t *job)
+{
+    if (out == NULL)
+        return bad("scatter is NULL");
+    int rc = pool__enter_pool(pool, "pool_scatter");
+    if (rc < 0)
+        return rc;
+    struct pool__core *core = pool->core;
+    rc = scatter(pool, out, job);
+    pool__leave(core);
+    return rc;
 }
 
 /* Tell every process that built for this scatter to release. */
@@ -339,7 +350,7 @@ release_models(struct pool_scatter *s)
     if (s->released || pool == NULL)
         return;
     s->released = true;
-    if (pool->serial)
+    if (pool->drive == POOL__DRIVE_SERIAL)
         pool__model_release(&pool->models, s->number, true);
     else
         pool__sched_end_scatter(&pool->sched, s->number);
@@ -348,14 +359,20 @@ release_models(struct pool_scatter *s)
 void
 pool_scatter_free(pool_scatter_t *s)
 {
-    if (s == NULL || pool__check_core(s->core, "pool_scatter_free") < 0)
+    if (s == NULL || pool__enter(s->core, "pool_scatter_free") < 0)
         return;
-    for (size_t i = 0; i < s->results.count && s->futures[i] != NULL; i++)
-        (void)pool_future_cancel(s->futures[i]);
+    struct pool__core *core = s->core;
+    struct pool *pool = core->pool;
+    for (size_t i = 0; i < s->results.count; i++) {
+        struct pool_future *f = s->futures[i];
+        if (!pool__task_settled(f) && pool__sched_take(&pool->sched, f))
+            pool__task_cancelled(f);
+    }
     release_models(s);
     for (size_t i = 0; i < s->results.count; i++)
-        pool_future_free(s->futures[i]);
+        pool__task_unref(s->futures[i]);
     scatter_delete(s);
+    pool__leave(core);
 }
 
 /* ---- gather ----------------------------------------------------------- */
@@ -370,10 +387,10 @@ fill_local(pool_local_results_t *local, struct pool_future *future)
     if (!pool__task_settled(future))
         return;
     local->error = future->code;
-    local->failure = pool_future_failure(future);
+    local->failure = pool__task_failure(future);
     if (future->code != 0)
         return;
-    local->results = future->data;
+    local->results = pool__task_data(future);
     local->results_size = future->size;
 }
 
@@ -386,7 +403,8 @@ pool_gather(pool_scatter_t *s, int timeout_ms, pool_results_t **results)
     struct pool_results *r = &s->results;
     int rc =
         pool_wait(s->futures, r->count, POOL_ALL_COMPLETED, timeout_ms, NULL);
-    if (rc < 0 && rc != POOL_ETIMEDOUT)
+    if ((rc < 0 && rc != POOL_ETIMEDOUT) ||
+        pool__enter(s->core, "pool_gather") < 0)
         return rc;
     r->failed = 0;
     for (size_t i = 0; i < r->count; i++) {
@@ -396,6 +414,7 @@ pool_gather(pool_scatter_t *s, int timeout_ms, pool_results_t **results)
     if (rc == 0)
         release_models(s);
     *results = r;
+    pool__leave(s->core);
     return rc;
 }
 
@@ -403,10 +422,11 @@ int
 pool_local_results(pool_t *pool, const pool_results_t *results,
     const pool_local_results_t **array, size_t *count)
 {
-    int rc = pool__check(pool, "pool_local_results");
+    int rc = pool__enter_pool(pool, "pool_local_results");
 
     if (rc < 0)
         return rc;
+    pool__leave(pool->core);
     if (results == NULL || array == NULL || count == NULL)
         return pool__fail(POOL_EINVAL, "pool_local_results: %s is NULL",
             results == NULL ? "results"

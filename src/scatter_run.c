@@ -207,6 +207,7 @@ pool__scatter_run(pool_call_t *call)
         pool__call_library_failed(call, rc);
     call->rank = chunk.rank;
     call->size = chunk.ranks;
+    call->number = pool__row_number(chunk.rows.first);
     if (rc == 0)
         rc = get_model(call, &chunk, &model);
     if (rc == 0) {

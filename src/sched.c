@@ -1,21 +1,22 @@
-/* The scheduler.
+/* The scheduler: who gets what. How tasks and workers end is in sched_end.c.
  *
  * Invariants: a pending task is in the queue or in one channel, never both
  * (task->proc tells). A proc that serves is idle, fed, or full and in neither
- * list. The sweep runs while some worker holds a task that it hasn't begun, or
- * two: then a reply may stand in its buffer behind a task that takes long, and
- * tasks may wait behind it or for a worker that doesn't move. */
+ * list; one that is closed gets no more. The sweep runs while some worker holds
+ * a task that it hasn't begun, or two: then a reply may stand in its buffer
+ * behind a task that takes long, and tasks may wait behind it or for a worker
+ * that doesn't move. */
 #define _GNU_SOURCE
 #include "sched.h"
 
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
+
+#include "proto.h"
 
 #define AHEAD_NS 1000000u /* work queued at a worker */
 #define SWEEP_MS 10
-#define LOSSES_MAX 3 /* a task whose arguments kill who reads them */
+#define SAMPLED_FIRST 1024u /* tasks whose time in the queue is measured */
+#define SAMPLED_EACH 16u    /* and of the later ones every so many'th */
 
 static struct pool__proc *
 proc_at(struct pool__list *node)
@@ -25,19 +26,34 @@ proc_at(struct pool__list *node)
 
 /* ---- giving out ------------------------------------------------------- */
 
-/* Put a proc where its state says. */
-static void
-place(struct pool__sched *s, struct pool__proc *proc)
+/* Whether it may be given another task before it retires. */
+static bool
+may_have_more(const struct pool__sched *s, const struct pool__proc *proc)
+{
+    uint64_t most = s->policy.max_tasks;
+
+    return !proc->sched.closed && (most == 0 || proc->sched.given < most);
+}
+
+void
+pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
 {
     pool__list_remove(&proc->sched.place);
     if (!pool__proc_serves(proc) || !pool__channel_has_room(&proc->channel))
         return;
     if (proc->channel.held == 0) {
         proc->sched.queued_ns = 0;
-        pool__list_append(&s->idle, &proc->sched.place);
-    } else if (proc->sched.queued_ns < AHEAD_NS) {
-        pool__list_append(&s->fed, &proc->sched.place);
+        proc->sched.timed = false;
+        proc->sched.idle_since_ms = uv_now(s->table->loop);
     }
+    if (!may_have_more(s, proc))
+        return;
+    if (proc->channel.held == 0 && proc->sched.slow)
+        pool__list_append(&s->idle, &proc->sched.place); /* as a last resort */
+    else if (proc->channel.held == 0)
+        pool__list_prepend(&s->idle, &proc->sched.place);
+    else if (proc->sched.queued_ns < AHEAD_NS)
+        pool__list_append(&s->fed, &proc->sched.place);
 }
 
 /* Who takes a task that may run this long; NULL: it must wait. */
@@ -81,6 +97,36 @@ fail_without_memory(struct pool_future *task)
     pool__task_failed(task, &failure);
 }
 
+/* It leaves the queue: how long was it there? */
+static void
+measure_queue_time(struct pool__sched *s, struct pool_future *task)
+{
+    uint64_t ns = pool__now_ns() - task->submitted_ns;
+
+    task->submitted_ns = 0; /* once, also where it is sent again */
+    pool__durations_add(
+        &s->core->stats.queue_time, pool__duration_pack(ns), ns);
+}
+
+static void
+account(
+    struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
+{
+    task->proc = proc;
+    task->attempts++;
+    proc->sched.given++;
+    proc->sched.queued_ns += task->estimate_ns;
+    s->core->stats.bytes_sent += task->size;
+    if (pool__unlikely(task->submitted_ns != 0))
+        measure_queue_time(s, task);
+    if (!uv_is_active((uv_handle_t *)&s->sweep))
+        uv_timer_again(&s->sweep);
+    if (pool__unlikely(pool__sched_limit(s, task) != 0)) {
+        proc->sched.timed = true;
+        pool__sched_watch_deadline(s, proc);
+    }
+}
+
 /* Send the task; it is in no queue. */
 static void
 give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
@@ -88,23 +134,19 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     struct pool__frame frame = {.type = POOL__FRAME_CALL,
         .size = task->size,
         .flags = task->function,
-        .id = s->core->next_id++};
+        .id = pool__frame_id(task->number, task->sends++)};
     int rc = introduce(s, proc, task->function);
 
     if (rc == 0)
-        rc = pool__channel_send(
-            &proc->channel, task, &frame, task->data, &task->ordinal);
+        rc = pool__channel_send(&proc->channel, task, &frame,
+            pool__task_data(task), &task->ordinal);
     if (rc < 0) {
         fail_without_memory(task);
         return;
     }
     task->lent = rc == 1;
-    task->proc = proc;
-    task->attempts++;
-    proc->sched.queued_ns += task->estimate_ns;
-    if (!uv_is_active((uv_handle_t *)&s->sweep))
-        uv_timer_again(&s->sweep);
-    place(s, proc);
+    account(s, proc, task);
+    pool__sched_place(s, proc);
     pool__list_remove(&proc->sched.dirty);
     pool__list_append(&s->dirty, &proc->sched.dirty);
 }
@@ -122,10 +164,9 @@ static struct pool__proc *
 dispatch(struct pool__sched *s)
 {
     struct pool__proc *proc = NULL, *next;
+    struct pool_future *task;
 
-    while (!pool__list_empty(&s->queue)) {
-        struct pool_future *task =
-            pool__list_entry(s->queue.next, struct pool_future, node);
+    while (!s->halted && (task = pool__queue_first(&s->queue)) != NULL) {
         task->estimate_ns = estimate(s, task);
         if ((next = pick(s, task->estimate_ns)) == NULL)
             break;
@@ -144,7 +185,7 @@ flush_one(struct pool__sched *s, struct pool__proc *proc)
     pool__list_remove(&proc->sched.dirty);
     pool__channel_flush(&proc->channel);
     if (full)
-        place(s, proc);
+        pool__sched_place(s, proc);
 }
 
 void
@@ -156,17 +197,32 @@ pool__sched_flush(struct pool__sched *s)
     }
 }
 
+/* There may be as many workers as there are tasks. */
+static void
+grow(struct pool__sched *s)
+{
+    struct pool__table *table = s->table;
+
+    table->wanted = (int)pool__min(s->core->unsettled, (size_t)table->workers);
+    pool__table_fill(table);
+}
+
 void
 pool__sched_submit(struct pool__sched *s, struct pool_future *task)
 {
-    pool__list_append(&s->queue, &task->node);
+    if (task->number <= SAMPLED_FIRST || task->number % SAMPLED_EACH == 0)
+        task->submitted_ns = pool__now_ns();
+    pool__queue_append(&s->queue, task);
     struct pool__proc *proc = dispatch(s);
     if (proc != NULL && pool__channel_wants_flush(&proc->channel))
         flush_one(s, proc);
+    if (pool__unlikely(s->core->unsettled > (size_t)s->table->wanted &&
+                       s->table->wanted < s->table->workers))
+        grow(s);
 }
 
-static void
-run(struct pool__sched *s)
+void
+pool__sched_run(struct pool__sched *s)
 {
     if (dispatch(s) != NULL)
         pool__sched_flush(s);
@@ -200,9 +256,38 @@ broke_protocol(
     pool__channel_violate(&proc->channel, what);
 }
 
+static bool
+is_retried(
+    const struct pool__sched *s, const struct pool_future *task, int code)
+{
+    const struct pool__task_extra *extra = task->extra;
+
+    if (extra == NULL || extra->retries == 0 || s->table->wanted == 0)
+        return false; /* none left, or nobody to run it */
+    return code == POOL_EDIED ||
+           (code == POOL_EDEADLINE &&
+               (extra->retry_on & POOL_RETRY_DEADLINE)) ||
+           (code == POOL_ETASK && (extra->retry_on & POOL_RETRY_TASK));
+}
+
+void
+pool__sched_failed(struct pool__sched *s, struct pool_future *task,
+    const pool_failure_t *failure)
+{
+    if (!is_retried(s, task, failure->code)) {
+        pool__task_failed(task, failure);
+        return;
+    }
+    task->extra->retries--;
+    task->proc = NULL;
+    s->core->stats.retried++;
+    pool__queue_append(&s->queue, task);
+}
+
 static void
-fail_as_told(struct pool__proc *proc, struct pool_future *task,
-    const struct pool__frame *frame, const void *payload)
+fail_as_told(struct pool__sched *s, struct pool__proc *proc,
+    struct pool_future *task, const struct pool__frame *frame,
+    const void *payload)
 {
     struct pool__error error;
 
@@ -215,7 +300,7 @@ fail_as_told(struct pool__proc *proc, struct pool_future *task,
         .message = error.message,
         .pid = proc->pid,
         .exit_status = -1};
-    pool__task_failed(task, &failure);
+    pool__sched_failed(s, task, &failure);
 }
 
 void
@@ -224,60 +309,71 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
     const void *payload, void *block)
 {
     uint64_t *queued = &proc->sched.queued_ns;
+    uint64_t ns = pool__duration_unpack(frame->flags);
 
     proc->useful = true;
-    measure(&s->functions.list[task->function],
-        pool__duration_unpack(frame->flags));
+    proc->sched.slow = false;
+    measure(&s->functions.list[task->function], ns);
+    pool__durations_add(&s->core->stats.run_time, frame->flags, ns);
     *queued -= pool__min(*queued, task->estimate_ns);
     if (pool__likely(frame->type == POOL__FRAME_REPLY &&
-                     frame->size <= s->table->max_result)) {
+                     frame->size <= s->table->template.max_result)) {
         pool__task_value(task, payload, frame->size, block);
         return;
     }
     if (frame->type == POOL__FRAME_REPLY)
         broke_protocol(proc, task, "a result above the limit");
     else
-        fail_as_told(proc, task, frame, payload);
+        fail_as_told(s, proc, task, frame, payload);
     pool__free(block);
 }
 
 void
 pool__sched_progress(struct pool__sched *s, struct pool__proc *proc)
 {
-    place(s, proc);
-    run(s);
+    pool__sched_place(s, proc);
+    if (pool__unlikely(proc->sched.timed))
+        pool__sched_watch_deadline(s, proc);
+    pool__life_look(s, proc);
+    pool__sched_run(s);
 }
 
 void
 pool__sched_ready(struct pool__sched *s, struct pool__proc *proc)
 {
-    place(s, proc);
-    run(s);
+    s->core->stats.workers_started++;
+    pool__sched_place(s, proc);
+    pool__sched_run(s);
+    pool__life_look(s, proc);
+    pool__life_release(s);
 }
 
 /* ---- sweeps ----------------------------------------------------------- */
 
-/* Back to the head of the queue, in order: called from the newest on. */
-static void
-requeue_first(struct pool__sched *s, struct pool_future *task)
+void
+pool__sched_requeue(struct pool__sched *s, struct pool_future *task)
 {
+    struct pool__proc *proc = task->proc;
+
+    proc->sched.given--;
     task->proc = NULL;
     task->attempts--;
-    pool__list_prepend(&s->queue, &task->node);
+    pool__queue_prepend(&s->queue, task);
 }
 
-static void
-take_back(struct pool__sched *s, struct pool__proc *proc, uint64_t first)
+void
+pool__sched_take_back(
+    struct pool__sched *s, struct pool__proc *proc, uint64_t first)
 {
     struct pool__channel *ch = &proc->channel;
 
     for (uint64_t o = ch->tail - 1; o >= first; o--) {
         struct pool_future *task = pool__channel_task(ch, o);
         if (task != NULL && !task->lent && pool__channel_recall(ch, o))
-            requeue_first(s, task);
+            pool__sched_requeue(s, task);
     }
     proc->sched.queued_ns = AHEAD_NS; /* nothing more until it is idle */
-    place(s, proc);
+    pool__sched_place(s, proc);
 }
 
 static void
@@ -290,10 +386,13 @@ sweep_one(struct pool__sched *s, struct pool__proc *proc)
     if (ch->held == 0)
         return;
     bool claimed = pool__channel_claimed(ch, ch->head);
-    if (ch->head == proc->sched.watched && claimed)
-        take_back(s, proc, ch->head + 1); /* it takes long */
-    else if (ch->head == proc->sched.unclaimed && !pool__list_empty(&s->idle))
-        take_back(s, proc, ch->head); /* it doesn't even begin */
+    if (ch->head == proc->sched.watched && claimed) {
+        pool__sched_take_back(s, proc, ch->head + 1); /* it takes long */
+    } else if (ch->head == proc->sched.unclaimed &&
+               !pool__list_empty(&s->idle)) {
+        proc->sched.slow = true;
+        pool__sched_take_back(s, proc, ch->head); /* it doesn't begin */
+    }
     proc->sched.watched = claimed ? ch->head : 0;
     proc->sched.unclaimed = claimed ? 0 : ch->head;
 }
@@ -314,7 +413,7 @@ pool__sched_look(struct pool__sched *s)
         if (pool__proc_serves(proc) && proc->channel.held != 0)
             sweep_one(s, proc);
     }
-    run(s);
+    pool__sched_run(s);
 }
 
 static void
@@ -333,72 +432,7 @@ on_sweep(uv_timer_t *timer)
         uv_timer_stop(timer);
 }
 
-/* ---- the end of a worker ---------------------------------------------- */
-
-static void
-describe(const struct pool__proc *proc, pool_failure_t *failure, char *text,
-    size_t size)
-{
-    const struct pool__ending *ending = &proc->ending;
-    int status = ending->wait_status, n;
-
-    failure->pid = proc->pid;
-    failure->exit_status = -1;
-    n = snprintf(text, size, "worker %d ", (int)proc->pid);
-    text += n;
-    size -= (size_t)n;
-    if (ending->violation != NULL) {
-        failure->code = POOL_EPROTO;
-        snprintf(text, size, "broke the protocol: %s", ending->violation);
-    } else if (ending->known && WIFSIGNALED(status)) {
-        const char *name = sigabbrev_np(WTERMSIG(status));
-        failure->signal = WTERMSIG(status);
-        failure->core_dumped = WCOREDUMP(status);
-        snprintf(text, size, "was killed by signal %d (SIG%s)%s",
-            failure->signal, name != NULL ? name : "?",
-            failure->core_dumped ? ", core dumped" : "");
-    } else if (ending->known && WIFEXITED(status)) {
-        failure->exit_status = WEXITSTATUS(status);
-        snprintf(text, size, "exited with status %d while it ran the task",
-            failure->exit_status);
-    } else {
-        snprintf(text, size, "died, its status is unknown");
-    }
-}
-
-void
-pool__sched_ended(struct pool__sched *s, struct pool__proc *proc)
-{
-    char text[160];
-    pool_failure_t failure = {.code = POOL_EDIED, .message = text};
-    struct pool__list unbegun;
-    struct pool_future *task;
-    bool claimed;
-
-    pool__list_init(&unbegun);
-    pool__list_remove(&proc->sched.place);
-    pool__list_remove(&proc->sched.dirty);
-    describe(proc, &failure, text, sizeof text);
-    pool__channel_shut(&proc->channel);
-    bool nothing_begun = true;
-    while ((task = pool__channel_abandon(&proc->channel, &claimed)) != NULL) {
-        nothing_begun = nothing_begun && !claimed;
-        proc->useful = proc->useful || claimed;
-        bool next = nothing_begun && pool__list_empty(&unbegun);
-        if (claimed || (next && ++task->losses == LOSSES_MAX))
-            pool__task_failed(task, &failure);
-        else
-            pool__list_prepend(&unbegun, &task->node);
-    }
-    pool__list_each(node, &unbegun)
-    {
-        pool__list_remove(node);
-        requeue_first(s, pool__list_entry(node, struct pool_future, node));
-    }
-    run(s);
-}
-
-/* ---- taking out ------------------------------------------------------- */
+/* ---- scatters ---------------------------------------------------------- */
 
 bool
 pool__sched_running(const struct pool_future *task)
@@ -406,104 +440,6 @@ pool__sched_running(const struct pool_future *task)
     struct pool__proc *proc = task->proc;
 
     return proc != NULL && pool__channel_claimed(&proc->channel, task->ordinal);
-}
-
-bool
-pool__sched_take(struct pool__sched *s, struct pool_future *task)
-{
-    struct pool__proc *proc = task->proc;
-
-    if (proc == NULL) {
-        pool__list_remove(&task->node);
-        return true;
-    }
-    if (!pool__channel_recall(&proc->channel, task->ordinal))
-        return false;
-    task->proc = NULL;
-    proc->sched.queued_ns -=
-        pool__min(proc->sched.queued_ns, task->estimate_ns);
-    place(s, proc);
-    run(s); /* another task may have its place */
-    return true;
-}
-
-static struct pool_future *
-queue_pop(struct pool__sched *s)
-{
-    if (pool__list_empty(&s->queue))
-        return NULL;
-    struct pool__list *node = s->queue.next;
-    pool__list_remove(node);
-    return pool__list_entry(node, struct pool_future, node);
-}
-
-static void
-cancel_sent(struct pool__sched *s, struct pool__proc *proc)
-{
-    struct pool__channel *ch = &proc->channel;
-
-    for (uint64_t o = ch->head; o < ch->tail; o++) {
-        struct pool_future *task = pool__channel_task(ch, o);
-        if (task != NULL && pool__channel_recall(ch, o))
-            pool__task_cancelled(task);
-    }
-    place(s, proc);
-}
-
-void
-pool__sched_cancel_pending(struct pool__sched *s)
-{
-    struct pool_future *task;
-
-    while ((task = queue_pop(s)) != NULL)
-        pool__task_cancelled(task);
-    pool__table_each(proc, s->table)
-    {
-        if (proc->state != POOL__PROC_GONE)
-            cancel_sent(s, proc);
-    }
-}
-
-void
-pool__sched_cancel_all(struct pool__sched *s)
-{
-    struct pool_future *task;
-    bool claimed;
-
-    pool__sched_cancel_pending(s);
-    pool__table_each(proc, s->table)
-    {
-        pool__channel_shut(&proc->channel);
-        while ((task = pool__channel_abandon(&proc->channel, &claimed)) != NULL)
-            pool__task_cancelled(task);
-    }
-}
-
-void
-pool__sched_forget(struct pool__sched *s)
-{
-    struct pool_future *task;
-
-    while ((task = queue_pop(s)) != NULL)
-        pool__task_cancelled(task);
-    pool__table_each(proc, s->table)
-    {
-        pool__channel_shut(&proc->channel);
-        while ((task = pool__channel_abandon(&proc->channel, NULL)) != NULL)
-            pool__task_cancelled(task);
-        proc->channel.region = NULL; /* it isn't mapped in a child */
-    }
-}
-
-void
-pool__sched_fail_queued(struct pool__sched *s, int code, const char *message)
-{
-    pool_failure_t failure = {
-        .code = code, .message = message, .exit_status = -1};
-    struct pool_future *task;
-
-    while ((task = queue_pop(s)) != NULL)
-        pool__task_failed(task, &failure);
 }
 
 void
@@ -525,15 +461,16 @@ void
 pool__sched_init(
     struct pool__sched *s, struct pool__core *core, struct pool__table *table)
 {
-    memset(s, 0, sizeof *s);
     s->core = core;
     s->table = table;
-    pool__list_init(&s->queue);
+    pool__queue_init(&s->queue);
     pool__list_init(&s->idle);
     pool__list_init(&s->fed);
     pool__list_init(&s->dirty);
     uv_timer_init(table->loop, &s->sweep);
-    s->sweep.data = s;
+    uv_timer_init(table->loop, &s->deadline);
+    uv_timer_init(table->loop, &s->life);
+    s->sweep.data = s->deadline.data = s->life.data = s;
     uv_timer_start(&s->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
     uv_timer_stop(&s->sweep);
 }
@@ -542,6 +479,8 @@ void
 pool__sched_close(struct pool__sched *s)
 {
     uv_close((uv_handle_t *)&s->sweep, NULL);
+    uv_close((uv_handle_t *)&s->deadline, NULL);
+    uv_close((uv_handle_t *)&s->life, NULL);
 }
 
 void

@@ -1,33 +1,48 @@
-/* The scheduler of one pool: the queue of tasks, and which worker gets what. */
+/* The scheduler of one pool: the queue of tasks, which worker gets what, how
+ * long a task may run, and how long a worker serves. */
 #ifndef POOL_SRC_SCHED_H
 #define POOL_SRC_SCHED_H
 
 #include "function.h"
+#include "queue.h"
 #include "table.h"
-#include "task.h"
+
+/* What the program asked for; 0: no limit. */
+struct pool__policy {
+    int deadline_ms;     /* of a task that has none of its own */
+    int min_workers;     /* that stay when idle */
+    int idle_timeout_ms; /* of the others */
+    uint64_t max_tasks;  /* of one worker */
+    uint64_t max_age_ms; /* of one worker */
+    uint64_t max_rss;    /* bytes of one worker */
+    bool strict;         /* a death breaks the pool */
+};
 
 struct pool__sched {
     struct pool__core *core;
     struct pool__table *table;
+    struct pool__policy policy;
     struct pool__functions functions;
-    struct pool__list queue; /* tasks, next first */
-    struct pool__list idle;  /* procs that hold nothing */
+    struct pool__queue queue;
+    bool halted;  /* nothing is given out: what is queued is cancelled */
+    bool closing; /* what runs is cancelled too */
+    struct pool__list idle;  /* procs that hold nothing, last used first */
     struct pool__list fed;   /* procs that hold something and may hold more */
     struct pool__list dirty; /* procs with buffered frames */
     uv_timer_t sweep;
+    uv_timer_t deadline; /* when a task may be late */
+    uv_timer_t life;     /* when a worker may have served long enough */
 };
 
 void pool__sched_init(struct pool__sched *sched, struct pool__core *core,
     struct pool__table *table);
-void pool__sched_close(struct pool__sched *sched); /* its handle */
+void pool__sched_close(struct pool__sched *sched); /* its handles */
 void pool__sched_fini(struct pool__sched *sched);
 
 /* Queue a new task, and start it where a worker has room. */
 void pool__sched_submit(struct pool__sched *sched, struct pool_future *task);
 /* Write what is buffered. */
 void pool__sched_flush(struct pool__sched *sched);
-/* Take a pending task out. False: it has been claimed. */
-bool pool__sched_take(struct pool__sched *sched, struct pool_future *task);
 /* Whether a worker runs it. */
 bool pool__sched_running(const struct pool_future *task);
 /* Look into the pipes and reply buffers of all workers. */
@@ -35,7 +50,6 @@ void pool__sched_look(struct pool__sched *sched);
 
 /* Events of procs. */
 void pool__sched_ready(struct pool__sched *sched, struct pool__proc *proc);
-void pool__sched_ended(struct pool__sched *sched, struct pool__proc *proc);
 void pool__sched_reply(struct pool__sched *sched, struct pool__proc *proc,
     struct pool_future *task, const struct pool__frame *frame,
     const void *payload, void *block);
@@ -45,14 +59,57 @@ void pool__sched_progress(struct pool__sched *sched, struct pool__proc *proc);
 /* Tell every worker that a scatter is over. */
 void pool__sched_end_scatter(struct pool__sched *sched, uint64_t scatter);
 
-/* Cancel all that no worker has begun. */
-void pool__sched_cancel_pending(struct pool__sched *sched);
-/* Cancel what workers have begun too: they are about to be killed. */
-void pool__sched_cancel_all(struct pool__sched *sched);
+/* ---- within the scheduler ---------------------------------------------- */
+
+/* Put a proc where its state says; give out what can be given. */
+void pool__sched_place(struct pool__sched *sched, struct pool__proc *proc);
+void pool__sched_run(struct pool__sched *sched);
+/* Take back what PROC has not begun, from ordinal FIRST on. */
+void pool__sched_take_back(
+    struct pool__sched *sched, struct pool__proc *proc, uint64_t first);
+/* Not begun: back to the head of its queue; called from the newest on. */
+void pool__sched_requeue(struct pool__sched *sched, struct pool_future *task);
+/* A run of the task has failed: settle it, or run it again. */
+void pool__sched_failed(struct pool__sched *sched, struct pool_future *task,
+    const pool_failure_t *failure);
+
+/* sched_end.c: the end of tasks and workers */
+
+/* Take a pending task out. False: it has been claimed. */
+bool pool__sched_take(struct pool__sched *sched, struct pool_future *task);
+/* Take a running task out and kill its worker. False: it has settled. */
+bool pool__sched_take_running(
+    struct pool__sched *sched, struct pool_future *task);
+void pool__sched_ended(struct pool__sched *sched, struct pool__proc *proc);
+/* PROC holds tasks with deadlines: see to it that they are kept. */
+void pool__sched_watch_deadline(
+    struct pool__sched *sched, struct pool__proc *proc);
+void pool__sched_on_deadline(uv_timer_t *timer);
+/* Cancel what no worker has begun; with RUNNING the rest too: their workers
+ * are about to be killed. False: the budget ended it, call again. */
+bool pool__sched_cancel_some(struct pool__sched *sched, bool running);
 /* In a foreign fork child: cancel this process's copies, tell no worker. */
 void pool__sched_forget(struct pool__sched *sched);
-/* No worker will come: fail what is queued. */
-void pool__sched_fail_queued(
-    struct pool__sched *sched, int code, const char *message);
+/* No worker will come: fail what is queued, with RUNNING all there is. */
+void pool__sched_fail_all(
+    struct pool__sched *sched, bool running, int code, const char *message);
+
+/* life.c: how long a worker serves */
+
+/* PROC has settled what came at once: has it served enough? */
+void pool__life_look(struct pool__sched *sched, struct pool__proc *proc);
+/* Retire those for whom others have come. */
+void pool__life_release(struct pool__sched *sched);
+void pool__life_on_timer(uv_timer_t *timer);
+/* There may be WORKERS at most from now on. */
+void pool__life_resize(struct pool__sched *sched, int workers);
+
+/* How long the task may run, ms; 0: for ever. */
+static inline int
+pool__sched_limit(const struct pool__sched *s, const struct pool_future *task)
+{
+    return task->extra != NULL ? task->extra->deadline_ms
+                               : s->policy.deadline_ms;
+}
 
 #endif

@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "fdio.h"
+#include "forkpool.h"
 
 void
 pool__signals_block(sigset_t *old)
@@ -66,6 +68,33 @@ pool__stdio_flush(void)
         fflush(stderr);
 }
 
+/* What a crash leaves in a buffer is lost. A buffer of its own, because glibc
+ * goes on to fill the one that is in use. */
+static void
+flush_each_line(void)
+{
+    static char buffer[BUFSIZ];
+
+    (void)setvbuf(stdout, buffer, _IOLBF, sizeof buffer);
+}
+
+int
+pool__stdio_redirect(int fd, int policy, int output)
+{
+    int target = output;
+
+    if (policy == POOL_OUTPUT_INHERIT)
+        return 0;
+    if (policy == POOL_OUTPUT_NULL)
+        target = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int rc = dup2(target, fd) >= 0 ? 0 : -errno;
+    if (policy == POOL_OUTPUT_NULL)
+        pool__close(&target);
+    else if (fd == 1 && rc == 0)
+        flush_each_line();
+    return rc;
+}
+
 int
 pool__lifeline_arm(int lifeline)
 {
@@ -87,6 +116,53 @@ pool__lifeline_arm(int lifeline)
     int error = errno;
     close(own);
     return -error;
+}
+
+/* The first two numbers of /proc/self/statm, in bytes. 0 or -errno. */
+static int
+read_statm(uint64_t *mapped, uint64_t *resident)
+{
+    char text[128], *end;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    ssize_t n = pool__read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return n < 0 ? (int)n : -EIO;
+    text[n] = '\0';
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    *mapped = page * strtoull(text, &end, 10);
+    *resident = page * strtoull(end, NULL, 10);
+    return *mapped != 0 ? 0 : -EIO;
+}
+
+int
+pool__memory_limit(uint64_t more)
+{
+    struct rlimit limit;
+    uint64_t mapped, resident;
+    int rc = read_statm(&mapped, &resident);
+
+    if (rc < 0)
+        return rc;
+    if (getrlimit(RLIMIT_AS, &limit) < 0)
+        return -errno;
+    rlim_t most = RLIM_INFINITY - mapped > more ? mapped + more : RLIM_INFINITY;
+    if (most < limit.rlim_max)
+        limit.rlim_max = most;
+    if (most < limit.rlim_cur)
+        limit.rlim_cur = most;
+    return setrlimit(RLIMIT_AS, &limit) == 0 ? 0 : -errno;
+}
+
+uint64_t
+pool__memory_resident(void)
+{
+    uint64_t mapped, resident;
+
+    return read_statm(&mapped, &resident) == 0 ? resident : 0;
 }
 
 static void

@@ -2,24 +2,44 @@
  *
  * Invariant: a call that fails has made no task. */
 #include <string.h>
+#include <unistd.h>
 
 #include "error.h"
 #include "pool.h"
 
 /* ---- tasks ------------------------------------------------------------ */
 
-static int
-check_submit(struct pool *pool, const char *who, pool_fn fn, size_t size)
+static bool
+has_room(void *data)
 {
-    if (fn == NULL)
-        return pool__fail(POOL_EINVAL, "%s: fn is NULL", who);
+    struct pool *pool = data;
+
+    return pool->core->unsettled < pool->max_pending || pool->shut ||
+           pool->broken;
+}
+
+/* The queue is full: wait as the task's options say. */
+static int
+await_room(
+    struct pool *pool, const char *who, const pool_task_options_t *options)
+{
+    int wait_ms = options != NULL ? options->wait_ms : 0;
+
+    if (wait_ms != 0)
+        return pool__drive(pool, has_room, pool, wait_ms, who);
+    pool->core->stats.rejected++;
+    pool->drain_wanted = pool->core->wake = true;
+    return pool__fail(POOL_EAGAIN, "%s: %zu tasks are unsettled, the limit",
+        who, pool->core->unsettled);
+}
+
+static int
+check_submit(struct pool *pool, const char *who, size_t size)
+{
     if (pool->shut)
         return pool__fail(POOL_ESHUTDOWN, "%s: the pool is shut down", who);
     if (pool->broken)
         return pool__fail(POOL_EBROKEN, "%s: the pool has no workers", who);
-    if (pool->max_pending != 0 && pool->core->unsettled >= pool->max_pending)
-        return pool__fail(POOL_EAGAIN, "%s: %zu tasks are unsettled, the limit",
-            who, pool->core->unsettled);
     if (size > pool->max_argument)
         return pool__fail(POOL_ETOOBIG,
             "%s: %zu bytes of arguments, the limit is %zu", who, size,
@@ -27,36 +47,98 @@ check_submit(struct pool *pool, const char *who, pool_fn fn, size_t size)
     return 0;
 }
 
+/* Whether the task needs more than the defaults. */
+static bool
+is_special(const pool_task_options_t *o, const void *block)
+{
+    return block != NULL ||
+           (o != NULL && (o->deadline_ms != 0 || o->retries != 0));
+}
+
+static int
+take_options(struct pool *pool, struct pool_future *task,
+    const pool_task_options_t *o, const void *block)
+{
+    task->tag = o != NULL ? o->tag : 0;
+    task->priority =
+        (uint8_t)(POOL_MAX_PRIORITY - (o != NULL ? o->priority : 0));
+    if (pool__likely(!is_special(o, block)))
+        return 0;
+    struct pool__task_extra *extra = pool__zalloc(sizeof *extra);
+    if (extra == NULL)
+        return POOL_ENOMEM;
+    extra->deadline_ms = pool->sched.policy.deadline_ms;
+    if (o != NULL && o->deadline_ms != 0)
+        extra->deadline_ms = o->deadline_ms > 0 ? o->deadline_ms : 0;
+    extra->retries = (uint8_t)(o != NULL ? o->retries : 0);
+    extra->retry_on = (uint8_t)(o != NULL ? o->retry_on : 0);
+    task->extra = extra;
+    return 0;
+}
+
 int
 pool__task_prepare(struct pool *pool, const char *who, pool_fn fn, size_t size,
-    struct pool_future **task)
+    void *block, const pool_task_options_t *options, struct pool_future **task)
 {
     uint16_t number = 0;
-    int rc = check_submit(pool, who, fn, size);
+    int rc = fn != NULL ? check_submit(pool, who, size)
+                        : pool__fail(POOL_EINVAL, "%s: fn is NULL", who);
 
-    if (rc == 0 && !pool->serial)
+    while (rc == 0 && pool__unlikely(pool->max_pending != 0) &&
+           pool->core->unsettled >= pool->max_pending) {
+        rc = await_room(pool, who, options);
+        if (rc == 0)
+            rc = check_submit(pool, who, size);
+    }
+    if (rc == 0 && pool->drive != POOL__DRIVE_SERIAL)
         rc = pool__function_number(&pool->sched.functions,
             &pool->table.forkserver.modules, fn, &number);
     if (rc < 0)
         return rc;
-    *task = pool__task_new(pool->core, size);
+    *task = pool__task_new(pool->core, size, block);
     if (*task == NULL)
         return pool__fail(POOL_ENOMEM, "%s: a task of %zu bytes", who, size);
     (*task)->function = number;
-    return 0;
+    if (take_options(pool, *task, options, block) == 0)
+        return 0;
+    pool__task_unmake(*task);
+    return pool__fail(POOL_ENOMEM, "%s: a task's options", who);
+}
+
+static void
+log_here(void *data, const char *text, size_t size)
+{
+    struct pool *pool = data;
+
+    pool__log(pool, POOL_LOG_TASK, getpid(), pool->serial_task, text, size);
+}
+
+void
+pool__serial_call(struct pool *pool, struct pool_call *call, uint64_t number)
+{
+    *call = (struct pool_call){.size = 1,
+        .models = &pool->models,
+        .max_result = pool->max_result,
+        .seed = pool->seed,
+        .number = number,
+        .state = &pool->state,
+        .log = log_here,
+        .log_data = pool};
+    pool->serial_task = number;
 }
 
 /* In a serial pool a task runs where it is submitted. */
 static void
 run_here(struct pool *pool, struct pool_future *task, pool_fn fn)
 {
-    struct pool_call call = {
-        .size = 1, .models = &pool->models, .max_result = pool->max_result};
+    struct pool_call call;
     bool was_driving = pool->driving;
+    uint64_t outer_task = pool->serial_task;
 
+    pool__serial_call(pool, &call, task->number);
     pool->driving = true;
     task->attempts = 1;
-    pool__call_begin(&call, task->data, task->size);
+    pool__call_begin(&call, pool__task_data(task), task->size);
     if (pool__call_run(&call, fn) == 0) {
         pool__task_value(task, call.result, call.result_size, NULL);
     } else {
@@ -68,6 +150,8 @@ run_here(struct pool *pool, struct pool_future *task, pool_fn fn)
     }
     pool__call_fini(&call);
     pool->driving = was_driving;
+    pool->serial_task = outer_task;
+    pool->core->wake = true;
 }
 
 static void
@@ -75,7 +159,7 @@ fail_unknown(struct pool_future *task)
 {
     static const pool_failure_t failure = {.code = POOL_ENOFUNC,
         .message = "the function's module was not loaded when the forkserver "
-                   "was made",
+                   "(or, without one, the pool) was made",
         .exit_status = -1};
 
     pool__task_failed(task, &failure);
@@ -85,9 +169,11 @@ void
 pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
     struct pool_future **future)
 {
+    task->number = ++pool->core->last_number;
+    pool->core->stats.submitted++;
     if (future != NULL)
         *future = task;
-    if (pool->serial)
+    if (pool->drive == POOL__DRIVE_SERIAL)
         run_here(pool, task, fn);
     else if (!pool->sched.functions.list[task->function].known)
         fail_unknown(task);
@@ -97,24 +183,75 @@ pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
         pool__task_unref(task);
 }
 
-/* A task of a serial pool may have asked for the pool's end. */
-void
-pool__leave(struct pool *pool)
-{
-    if (pool->destroyed && !pool->driving)
-        pool_destroy(pool);
-}
-
 /* ---- public ----------------------------------------------------------- */
 
 static int
-check_options(const pool_task_options_t *options, const char *who)
+bad_option(const char *who, const char *member, long value)
 {
-    if (options == NULL || options->size == sizeof *options)
+    return pool__fail(POOL_EINVAL, "%s: options.%s is %ld", who, member, value);
+}
+
+static int
+check_options(const pool_task_options_t *o, const char *who)
+{
+    if (o == NULL)
         return 0;
-    return pool__fail(POOL_EINVAL,
-        "%s: options.size is %zu, not %zu: use POOL_TASK_OPTIONS_INIT", who,
-        options->size, sizeof *options);
+    if (o->size != sizeof *o)
+        return pool__fail(POOL_EINVAL,
+            "%s: options.size is %zu, not %zu: use POOL_TASK_OPTIONS_INIT", who,
+            o->size, sizeof *o);
+    if (o->deadline_ms < POOL_NONE)
+        return bad_option(who, "deadline_ms", o->deadline_ms);
+    if (o->retries < 0 || o->retries > POOL_MAX_RETRIES)
+        return bad_option(who, "retries", o->retries);
+    if ((o->retry_on & ~(unsigned)(POOL_RETRY_DEADLINE | POOL_RETRY_TASK)) != 0)
+        return bad_option(who, "retry_on", (long)o->retry_on);
+    if (o->priority < POOL_MIN_PRIORITY || o->priority > POOL_MAX_PRIORITY)
+        return bad_option(who, "priority", o->priority);
+    if (o->wait_ms < POOL_NONE)
+        return bad_option(who, "wait_ms", o->wait_ms);
+    return 0;
+}
+
+/* Enter the pool for a submit. */
+static int
+enter(pool_t *pool, const pool_task_options_t *options, const char *who)
+{
+    int rc = pool__enter_pool(pool, who);
+
+    if (rc == 0 && (rc = check_options(options, who)) < 0)
+        pool__leave(pool->core);
+    return rc;
+}
+
+/* Make a task of what FORMAT says. */
+static int
+prepare_encoded(struct pool *pool, const char *who, pool_fn fn,
+    const pool_task_options_t *options, const char *format, va_list args,
+    struct pool_future **task)
+{
+    uint8_t small[POOL__TASK_ROOM];
+    pool_enc_t enc;
+    va_list again;
+    size_t size = 0;
+
+    va_copy(again, args);
+    pool_enc_init(&enc, small, sizeof small);
+    int rc = pool_vencode(&enc, format, args);
+    if (rc == 0 || rc == POOL_ENOSPC)
+        rc = pool_enc_finish(&enc, &size);
+    if (rc == 0 || rc == POOL_ENOSPC) {
+        bool fits = rc == 0;
+        rc = pool__task_prepare(pool, who, fn, size, NULL, options, task);
+        if (rc == 0 && fits) {
+            memcpy((*task)->room, small, size);
+        } else if (rc == 0) {
+            pool_enc_init(&enc, pool__task_data(*task), size);
+            (void)pool_vencode(&enc, format, again); /* as it did before */
+        }
+    }
+    va_end(again);
+    return rc;
 }
 
 static int
@@ -122,41 +259,18 @@ submit_encoded(struct pool *pool, struct pool_future **future,
     const pool_task_options_t *options, pool_fn fn, const char *format,
     va_list args, const char *who)
 {
-    uint8_t small[POOL__TASK_ROOM];
     struct pool_future *task;
-    pool_enc_t enc;
-    va_list again;
-    size_t size;
+    int rc = enter(pool, options, who);
 
-    int rc = pool__check(pool, who);
+    if (rc < 0)
+        return rc;
+    struct pool__core *core = pool->core;
+    rc = prepare_encoded(
+        pool, who, fn, options, format != NULL ? format : "", args, &task);
     if (rc == 0)
-        rc = check_options(options, who);
-    if (rc < 0)
-        return rc;
-    if (format == NULL)
-        format = "";
-    va_copy(again, args);
-    pool_enc_init(&enc, small, sizeof small);
-    rc = pool_vencode(&enc, format, args);
-    if (rc == 0 || rc == POOL_ENOSPC)
-        rc = pool_enc_finish(&enc, &size);
-    if (rc == 0 || rc == POOL_ENOSPC) {
-        bool fits = rc == 0;
-        rc = pool__task_prepare(pool, who, fn, size, &task);
-        if (rc == 0 && fits) {
-            memcpy(task->data, small, size);
-        } else if (rc == 0) {
-            pool_enc_init(&enc, task->data, size);
-            (void)pool_vencode(&enc, format, again); /* as it did before */
-        }
-    }
-    va_end(again);
-    if (rc < 0)
-        return rc;
-    task->tag = options != NULL ? options->tag : 0;
-    pool__task_start(pool, task, fn, future);
-    pool__leave(pool);
-    return 0;
+        pool__task_start(pool, task, fn, future);
+    pool__leave(core);
+    return rc;
 }
 
 int
@@ -192,20 +306,44 @@ pool_submit_bytes(pool_t *pool, pool_future_t **future,
 {
     static const char who[] = "pool_submit_bytes";
     struct pool_future *task = NULL;
-    int rc = pool__check(pool, who);
+    int rc = enter(pool, options, who);
 
-    if (rc == 0)
-        rc = check_options(options, who);
-    if (rc == 0 && data == NULL && size != 0)
-        rc = pool__fail(POOL_EINVAL, "%s: data is NULL, size %zu", who, size);
-    if (rc == 0)
-        rc = pool__task_prepare(pool, who, fn, size, &task);
     if (rc < 0)
         return rc;
-    if (size != 0)
-        memcpy(task->data, data, size);
-    task->tag = options != NULL ? options->tag : 0;
-    pool__task_start(pool, task, fn, future);
-    pool__leave(pool);
-    return 0;
+    struct pool__core *core = pool->core;
+    if (data == NULL && size != 0)
+        rc = pool__fail(POOL_EINVAL, "%s: data is NULL, size %zu", who, size);
+    if (rc == 0)
+        rc = pool__task_prepare(pool, who, fn, size, NULL, options, &task);
+    if (rc == 0) {
+        if (size != 0)
+            memcpy(pool__task_data(task), data, size);
+        pool__task_start(pool, task, fn, future);
+    }
+    pool__leave(core);
+    return rc;
+}
+
+int
+pool_submit_owned(pool_t *pool, pool_future_t **future,
+    const pool_task_options_t *options, pool_fn fn, void *data, size_t size,
+    void (*free_fn)(void *data))
+{
+    static const char who[] = "pool_submit_owned";
+    struct pool_future *task = NULL;
+    int rc = enter(pool, options, who);
+
+    if (rc < 0)
+        return rc;
+    struct pool__core *core = pool->core;
+    if (data == NULL)
+        rc = pool__fail(POOL_EINVAL, "%s: data is NULL", who);
+    if (rc == 0)
+        rc = pool__task_prepare(pool, who, fn, size, data, options, &task);
+    if (rc == 0) {
+        task->extra->free_fn = free_fn;
+        pool__task_start(pool, task, fn, future);
+    }
+    pool__leave(core);
+    return rc;
 }

@@ -1,24 +1,26 @@
 /* The worker table: starts workers, hears of them from the forkserver, puts
  * new ones in the place of those that died, waits where starting fails.
  *
- * Invariants: living counts the procs between start and ended, ready those
- * that were told ready among them. A worker's number is unique among procs
- * that are not closed. */
+ * Invariants: living counts the procs between start and ended that do not
+ * leave, ready those that were told ready among them; there are at most as
+ * many leaving as there may be workers, or no other is started. A worker's
+ * number is unique among procs that are not closed. */
 #include "table.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "budget.h"
 #include "error.h"
 #include "fdio.h"
 #include "mem.h"
-#include "proto.h"
+#include "watch.h"
 
 #define BACKOFF_FIRST_MS 10
 #define BACKOFF_LAST_MS 1000
-#define SPAWNING_MAX 32 /* requests that the socket surely holds */
-#define SETTLED_MS 1000 /* a worker that lived so long was a good one */
-#define FAILURES_MAX 8  /* in a row, with no worker alive: broken */
+#define SPAWNING_MAX 32  /* requests that the socket surely holds */
+#define SETTLED_MS 1000  /* a worker that lived so long was a good one */
+#define END_WAIT_MS 1000 /* for a forkserver that was asked to end */
 
 static struct pool__table *
 table_of(struct pool__proc *proc)
@@ -47,10 +49,17 @@ mark_number(struct pool__table *t, int number, bool used)
     *byte = (uint8_t)(used ? *byte | bit : *byte & ~bit);
 }
 
+static void forkserver_lost(struct pool__table *t);
+
 static void
 on_backoff(uv_timer_t *timer)
 {
-    pool__table_fill(timer->data);
+    struct pool__table *t = timer->data;
+
+    if (t->ending)
+        forkserver_lost(t);
+    else
+        pool__table_fill(t);
 }
 
 bool
@@ -59,25 +68,34 @@ pool__table_waits(const struct pool__table *t)
     return uv_is_active((const uv_handle_t *)&t->backoff);
 }
 
-/* One start failed: wait before the next, longer each time. */
+/* Wait before the next start, longer each time. */
 static void
-start_failed(struct pool__table *t, int error)
+back_off(struct pool__table *t)
 {
-    if (pool__table_waits(t) || t->broken)
-        return; /* one failure a round */
     unsigned shift = (unsigned)(t->failures < 7 ? t->failures : 7);
     uint64_t delay = (uint64_t)BACKOFF_FIRST_MS << shift;
 
     t->failures++;
-    t->error = error;
-    if (t->failures >= FAILURES_MAX && t->living == 0) {
-        t->broken = true;
-        t->wanted = 0;
-        t->events->broken(t);
-        return;
-    }
+    t->stats->start_failures++;
     uv_timer_start(&t->backoff, on_backoff,
         delay < BACKOFF_LAST_MS ? delay : BACKOFF_LAST_MS, 0);
+}
+
+/* A start failed. Those of one round count once; but the last of a round may
+ * be the one that leaves no worker alive. */
+static void
+start_failed(struct pool__table *t, int error)
+{
+    if (t->broken)
+        return;
+    if (!pool__table_waits(t)) {
+        t->error = error;
+        back_off(t);
+    }
+    if (t->failures >= t->max_failures && t->living == 0) {
+        uv_timer_stop(&t->backoff);
+        pool__table_break(t, "no worker could be started, and none is left");
+    }
 }
 
 static uint64_t
@@ -88,13 +106,21 @@ new_incarnation(void)
     return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
 }
 
+static void
+on_spawned(struct pool__table *t, struct pool__proc *proc)
+{
+    t->spawning--;
+    t->error = 0;
+    pool__proc_event(proc, POOL__EV_SPAWNED);
+}
+
 static int
 start_one(struct pool__table *t)
 {
-    struct pool__worker_config config = {.incarnation = new_incarnation(),
-        .max_result = t->max_result,
-        .workers = t->workers,
-        .number = free_number(t)};
+    struct pool__worker_config config = t->template;
+    config.incarnation = new_incarnation();
+    config.workers = t->workers;
+    config.number = free_number(t);
     struct pool__proc *proc = pool__malloc(sizeof *proc);
 
     if (proc == NULL)
@@ -105,10 +131,15 @@ start_one(struct pool__table *t)
         pool__free(proc);
         return rc;
     }
+    proc->setup = t->setup;
+    proc->setup_size = t->setup_size;
     mark_number(t, config.number, true);
+    proc->start_wait_ms = t->start_wait_ms;
     pool__list_append(&t->procs, &proc->node);
     t->living++;
     t->spawning++;
+    if (t->forkserver.direct != NULL)
+        on_spawned(t, proc);
     return 0;
 }
 
@@ -118,24 +149,39 @@ static int listen_to_forkserver(struct pool__table *t);
 static int
 ensure_forkserver(struct pool__table *t)
 {
-    if (t->reports != NULL)
+    if (t->reports != NULL || t->forkserver.direct != NULL)
         return 0;
     int rc = pool__forkserver_start(&t->forkserver, t->run);
     if (rc == 0 && (rc = listen_to_forkserver(t)) < 0)
         pool__forkserver_lost(&t->forkserver);
+    if (rc == 0)
+        t->events->notable(t, 0,
+            "the forkserver was lost; workers of the new one see the program's "
+            "memory as it is now");
     return rc;
+}
+
+static bool
+may_start(const struct pool__table *t)
+{
+    return t->living < t->wanted && t->leaving <= t->workers &&
+           t->spawning < SPAWNING_MAX;
 }
 
 void
 pool__table_fill(struct pool__table *t)
 {
-    if (t->living >= t->wanted || pool__table_waits(t))
+    if (t->living >= t->wanted || t->ending || pool__table_waits(t))
         return;
     int rc = ensure_forkserver(t);
-    while (rc == 0 && t->living < t->wanted && t->spawning < SPAWNING_MAX)
+    bool begun = t->spawning != 0;
+    for (; rc == 0 && may_start(t) && !(begun && pool__budget_over());
+         begun = true)
         rc = start_one(t);
     if (rc < 0)
         start_failed(t, rc);
+    else if (t->spawning == 0 && may_start(t)) /* no report will go on with it */
+        uv_timer_start(&t->backoff, on_backoff, 1, 0);
 }
 
 /* ---- what procs tell -------------------------------------------------- */
@@ -145,8 +191,31 @@ on_ready(struct pool__proc *proc)
 {
     struct pool__table *t = table_of(proc);
 
-    t->ready++;
+    if (!proc->leaving)
+        t->ready++;
     t->events->ready(t, proc);
+}
+
+void
+pool__table_leave(struct pool__table *t, struct pool__proc *proc)
+{
+    if (proc->leaving)
+        return;
+    proc->leaving = true;
+    t->living--;
+    t->ready -= proc->was_ready;
+    t->leaving++;
+    pool__table_fill(t);
+}
+
+void
+pool__table_break(struct pool__table *t, const char *why)
+{
+    if (t->broken)
+        return;
+    t->broken = true;
+    t->wanted = 0;
+    t->events->broken(t, why);
 }
 
 static bool
@@ -160,12 +229,16 @@ on_ended(struct pool__proc *proc, bool was_ready)
 {
     struct pool__table *t = table_of(proc);
 
-    t->living--;
-    t->ready -= was_ready;
+    if (proc->leaving) {
+        t->leaving--;
+    } else {
+        t->living--;
+        t->ready -= was_ready;
+    }
     t->events->ended(t, proc);
     if (proc->useful || is_settled(t, proc))
         t->failures = 0;
-    else if (t->living < t->wanted)
+    else if (!proc->asked && t->living < t->wanted)
         start_failed(t, t->error != 0 ? t->error : POOL_EBROKEN);
     pool__table_fill(t);
 }
@@ -176,8 +249,26 @@ on_gone(struct pool__proc *proc)
     mark_number(table_of(proc), proc->config.number, false);
     pool__list_remove(&proc->node);
     pool__channel_fini(&proc->channel);
+    pool__output_fini(&proc->output);
     pool__close(&proc->pidfd);
     pool__free(proc);
+}
+
+/* Its initializer failed; its end follows. */
+static void
+on_failed_hello(struct pool__proc *proc, const struct pool__frame *frame,
+    const void *payload)
+{
+    struct pool__table *t = table_of(proc);
+    struct pool__error error;
+
+    if (proc->was_ready || proc->start_failed ||
+        !pool__error_decode(payload, frame->size, &error)) {
+        pool__channel_violate(&proc->channel, "a failed hello that is none");
+        return;
+    }
+    proc->start_failed = true;
+    memcpy(t->start_message, error.message, sizeof t->start_message);
 }
 
 static void
@@ -186,9 +277,13 @@ on_hello(void *owner, const struct pool__frame *frame, const void *payload)
     struct pool__proc *proc = owner;
     uint32_t version = 0;
 
-    if (frame->id == proc->config.incarnation && frame->flags == 0 &&
-        pool_decode(payload, frame->size, "u", &version) == 0 &&
-        version == POOL__PROTOCOL_VERSION)
+    if (frame->id == proc->config.incarnation &&
+        frame->flags == POOL__HELLO_FAILED)
+        on_failed_hello(proc, frame, payload);
+    else if (frame->id == proc->config.incarnation && frame->flags == 0 &&
+             !proc->start_failed &&
+             pool_decode(payload, frame->size, "u", &version) == 0 &&
+             version == POOL__PROTOCOL_VERSION)
         pool__proc_event(proc, POOL__EV_HELLO);
     else
         pool__channel_violate(&proc->channel, "a hello that is none");
@@ -212,17 +307,15 @@ on_report(struct pool__table *t, struct pool__report *report, int pidfd)
 {
     struct pool__proc *proc = find(t, report->incarnation);
 
-    if (proc != NULL && proc->state == POOL__PROC_SPAWNING)
-        t->spawning--;
     if (proc == NULL) {
         pool__close(&pidfd);
     } else if (report->kind == POOL__REPORT_SPAWNED) {
-        t->error = 0;
         proc->pid = report->pid;
         proc->pidfd = pidfd;
-        pool__proc_event(proc, POOL__EV_SPAWNED);
+        on_spawned(t, proc);
         pool__table_fill(t);
     } else if (report->kind == POOL__REPORT_REFUSED) {
+        t->spawning -= proc->state == POOL__PROC_SPAWNING;
         t->error = report->error;
         pool__proc_event(proc, POOL__EV_REFUSED);
     } else if (report->kind == POOL__REPORT_EXITED) {
@@ -252,6 +345,10 @@ forkserver_lost(struct pool__table *t)
 {
     stop_listening(t);
     pool__forkserver_lost(&t->forkserver);
+    if (t->ending) {
+        uv_timer_stop(&t->backoff);
+        return;
+    }
     t->error = -ECHILD;
     pool__table_each(proc, t)
     {
@@ -307,7 +404,9 @@ listen_to_forkserver(struct pool__table *t)
     }
     t->reports = reports;
     reports->data = t;
-    return uv_poll_start(reports, UV_READABLE, on_reports);
+    t->stats->forkservers++;
+    t->stats->forkserver_threads = (uint64_t)t->forkserver.threads;
+    return pool__watch_start(reports, UV_READABLE, on_reports);
 }
 
 /* ---- life ------------------------------------------------------------- */
@@ -330,10 +429,11 @@ pool__table_init(struct pool__table *t, uv_loop_t *loop,
     pool__list_init(&t->forkserver.node);
     pool__forkserver_init(forkserver);
     t->inbox.size = POOL__INBOX_MIN + (256u << 10);
+    t->inbox.piece = SIZE_MAX;
     t->inbox.bytes = pool__malloc(t->inbox.size);
     if (t->inbox.bytes == NULL)
         return pool__fail(POOL_ENOMEM, "a pool's receive buffer");
-    return listen_to_forkserver(t);
+    return t->forkserver.direct != NULL ? 0 : listen_to_forkserver(t);
 }
 
 void
@@ -343,8 +443,18 @@ pool__table_stop(struct pool__table *t, enum pool__proc_event event)
     uv_timer_stop(&t->backoff);
     pool__table_each(proc, t)
     {
-        pool__proc_event(proc, event);
+        pool__proc_ask(proc, event);
     }
+}
+
+void
+pool__table_end(struct pool__table *t)
+{
+    if (t->ending || t->reports == NULL)
+        return;
+    t->ending = true;
+    pool__forkserver_ask_end(&t->forkserver);
+    uv_timer_start(&t->backoff, on_backoff, END_WAIT_MS, 0);
 }
 
 void

@@ -3,8 +3,9 @@
 #ifndef POOL_SRC_TABLE_H
 #define POOL_SRC_TABLE_H
 
-#include "forkpool.h"
 #include "proc.h"
+#include "proto.h"
+#include "stats.h"
 
 struct pool__table;
 
@@ -14,8 +15,11 @@ struct pool__table_events {
     void (*ready)(struct pool__table *table, struct pool__proc *proc);
     /* What it holds must be abandoned now. */
     void (*ended)(struct pool__table *table, struct pool__proc *proc);
-    /* No worker lives and none can be started. */
-    void (*broken)(struct pool__table *table);
+    /* It is broken: no worker lives and none can be started, or a death ends
+     * it all. */
+    void (*broken)(struct pool__table *table, const char *why);
+    /* Something that a maintainer should read. */
+    void (*notable)(struct pool__table *table, pid_t pid, const char *text);
 };
 
 struct pool__table {
@@ -25,19 +29,30 @@ struct pool__table {
     pool__worker_fn run;
     struct pool__inbox inbox;
     struct pool__forkserver forkserver;
-    uv_poll_t *reports; /* its socket in the loop; NULL: it is gone */
+    uv_poll_t *reports; /* its socket in the loop; NULL: it is gone, or workers
+                           are forked directly */
     uv_timer_t backoff;
-    struct pool__list procs; /* all that are not closed */
-    uint64_t max_result;
+    struct pool__stats *stats;
+    struct pool__list procs;             /* all that are not closed */
+    struct pool__worker_config template; /* what all workers have alike */
+    const uint8_t *setup;                /* the caller's: CBOR "ttay", where
+                                            template.has_setup says so */
+    size_t setup_size;
+    char start_message[POOL__MESSAGE_MAX]; /* of the last initializer that
+                                              failed; "" */
     int grace_ms;
-    int workers;  /* how many there may be at most */
-    int wanted;   /* how many there should be now */
-    int living;   /* asked for and not ended */
-    int spawning; /* of them, asked for and not answered */
-    int ready;    /* of them, able to serve */
-    int failures; /* starts that failed, since the last one that did not */
-    int error;    /* of the last of them */
+    int start_wait_ms; /* until a worker must be ready; 0: no limit */
+    int max_failures;  /* in a row, with no worker alive: broken */
+    int workers;       /* how many there may be at most */
+    int wanted;        /* how many there should be now */
+    int living;        /* asked for and not ended, without those that leave */
+    int leaving;       /* that are on their way out */
+    int spawning;      /* asked for and not answered */
+    int ready;         /* of the living, able to serve */
+    int failures;      /* starts that failed, since the last that did not */
+    int error;         /* of the last of them */
     bool broken;
+    bool ending; /* the forkserver was asked to end */
     uint8_t numbers[(POOL_MAX_WORKERS + 7) / 8]; /* in use */
 };
 
@@ -49,9 +64,20 @@ int pool__table_init(struct pool__table *table, uv_loop_t *loop,
 bool pool__table_waits(const struct pool__table *table);
 /* Start what is missing to the number wanted. */
 void pool__table_fill(struct pool__table *table);
+/* Count a worker no more: it is on its way out, and another may be started. */
+void pool__table_leave(struct pool__table *table, struct pool__proc *proc);
+/* No more workers: tell `broken`, once. */
+void pool__table_break(struct pool__table *table, const char *why);
 /* Want none: each worker gets the event (RETIRE, TERM or KILL). */
 void pool__table_stop(struct pool__table *table, enum pool__proc_event event);
-/* All procs are gone: close what is left in the loop. */
+/* All procs are gone: let the forkserver go. */
+void pool__table_end(struct pool__table *table);
+static inline bool
+pool__table_ended(const struct pool__table *table)
+{
+    return pool__list_empty(&table->procs) && table->reports == NULL;
+}
+/* It has ended: close what is left in the loop. */
 void pool__table_close(struct pool__table *table);
 /* The loop has run its closing callbacks: give the rest back. */
 void pool__table_fini(struct pool__table *table);

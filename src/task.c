@@ -1,14 +1,24 @@
 /* Tasks.
  *
  * Invariants: a task leaves PENDING once, in settle. It is freed when it has
- * settled, no caller holds it and no channel reads its payload. */
+ * settled, no caller holds it and no channel reads its payload. Who watches it
+ * is told in the order of coming; a user's callback is a watcher that becomes
+ * a notice. */
+#define _GNU_SOURCE
 #include "task.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
+#include "budget.h"
 #include "error.h"
 
 _Static_assert(sizeof(struct pool_future) <= 192, "three cache lines a task");
+
+#define TRASH_MIN ((size_t)4 << 20)  /* smaller blocks are freed at once */
+#define TRASH_STEP ((size_t)1 << 20) /* bytes freed in one step */
+
+/* ---- the core --------------------------------------------------------- */
 
 struct pool__core *
 pool__core_new(void)
@@ -17,63 +27,160 @@ pool__core_new(void)
 
     if (core != NULL) {
         pool__cells_init(&core->cells, sizeof(struct pool_future));
-        core->next_id = 1;
+        pool__list_init(&core->waiters);
+        pool__list_init(&core->notices);
+        pthread_mutex_init(&core->lock, NULL);
     }
     return core;
 }
 
-static void
-core_free_if_last(struct pool__core *core)
+void
+pool__core_free(struct pool__core *core)
 {
-    if (core->pool != NULL || core->cells_out != 0)
-        return;
     pool__cells_fini(&core->cells);
+    pthread_mutex_destroy(&core->lock);
     pool__free(core);
 }
 
 void
 pool__core_release(struct pool__core *core)
 {
+    core->sliced = false;
+    while (pool__core_sweep_out(core))
+        ;
     core->pool = NULL;
-    core_free_if_last(core);
+    core->wake = true; /* the last to leave frees it */
 }
 
-struct pool_future *
-pool__task_new(struct pool__core *core, size_t size)
+void
+pool__notice_add(struct pool__core *core, struct pool__notice *notice)
 {
-    void *block = NULL;
+    pool__list_append(&core->notices, &notice->node);
+    core->wake = true;
+}
 
-    if (size > POOL__TASK_ROOM && (block = pool__malloc(size)) == NULL)
+/* ---- large blocks ------------------------------------------------------ */
+
+/* Freeing pages costs about 0.1 us each, so a large block goes in steps: its
+ * head tells what is left of it. */
+struct trash {
+    struct trash *next;
+    size_t size;
+};
+
+void
+pool__core_drop(struct pool__core *core, void *block, size_t size)
+{
+    struct trash *trash = block;
+
+    if (!core->sliced || block == NULL || size < TRASH_MIN) {
+        pool__free(block);
+        return;
+    }
+    trash->next = core->trash;
+    trash->size = size;
+    core->trash = trash;
+    core->wake = true;
+}
+
+bool
+pool__core_sweep_out(struct pool__core *core)
+{
+    struct trash *trash = core->trash;
+
+    if (trash == NULL)
+        return false;
+    if (trash->size >= TRASH_MIN) {
+        uintptr_t page = 4096, at = (uintptr_t)trash + trash->size;
+        trash->size -= TRASH_STEP;
+        (void)madvise((void *)((at - TRASH_STEP) / page * page), TRASH_STEP,
+            MADV_DONTNEED);
+        return true;
+    }
+    core->trash = trash->next;
+    pool__free(trash);
+    return core->trash != NULL;
+}
+
+/* ---- life ------------------------------------------------------------- */
+
+struct pool_future *
+pool__task_new(struct pool__core *core, size_t size, void *block)
+{
+    bool owned = block != NULL;
+
+    if (!owned && size > POOL__TASK_ROOM &&
+        (block = pool__malloc_large(size)) == NULL)
         return NULL;
     struct pool_future *task = pool__cell_alloc(&core->cells);
     if (task == NULL) {
-        pool__free(block);
+        if (!owned)
+            pool__free(block);
         return NULL;
     }
     memset(task, 0, offsetof(struct pool_future, room));
     pool__list_init(&task->node);
     task->core = core;
     task->block = block;
-    task->data = block != NULL ? block : task->room;
+    task->owned = owned;
     task->size = (uint32_t)size;
     task->refs = 1;
     core->cells_out++;
     core->unsettled++;
+    core->stats.queued_bytes += size;
     return task;
+}
+
+static void
+drop_block(struct pool_future *task)
+{
+    void *block = task->block;
+
+    task->block = NULL;
+    if (!task->owned) {
+        pool__core_drop(task->core, block, task->size);
+        return;
+    }
+    task->owned = false;
+    pool__budget_pause(true);
+    if (task->extra->free_fn != NULL)
+        task->extra->free_fn(block);
+    pool__budget_pause(false);
+}
+
+static void
+free_cell(struct pool_future *task)
+{
+    struct pool__core *core = task->core;
+
+    pool__free(task->extra);
+    task->state = POOL__TASK_FREED;
+    core->cells_out--;
+    core->wake |= core->pool == NULL;
+#ifndef POOL_DEBUG /* else it stays as it is, to tell who frees it again */
+    pool__cell_free(&core->cells, task);
+#endif
 }
 
 static void
 free_if_done(struct pool_future *task)
 {
-    struct pool__core *core = task->core;
-
     if (task->refs != 0 || task->lent || !pool__task_settled(task))
         return;
-    pool__free(task->block);
-    pool__free(task->failure);
-    pool__cell_free(&core->cells, task);
-    core->cells_out--;
-    core_free_if_last(core);
+    drop_block(task);
+    if (task->state == POOL__TASK_FAILED)
+        pool__free(task->failure);
+    free_cell(task);
+}
+
+void
+pool__task_unmake(struct pool_future *task)
+{
+    task->core->unsettled--;
+    task->core->stats.queued_bytes -= task->size;
+    if (!task->owned)
+        pool__free(task->block);
+    free_cell(task);
 }
 
 void
@@ -83,15 +190,14 @@ pool__task_unref(struct pool_future *task)
     free_if_done(task);
 }
 
-/* The arguments of a settled task: nobody will send them again. */
+/* The arguments of a task that settles: nobody will send them again. A
+ * channel that still reads them gives them back first. */
 static void
-drop_payload(struct pool_future *task)
+drop_arguments(struct pool_future *task)
 {
     if (task->lent)
         return;
-    pool__free(task->block);
-    task->block = NULL;
-    task->data = task->room;
+    drop_block(task);
     task->size = 0;
 }
 
@@ -100,9 +206,44 @@ pool__task_returned(struct pool_future *task)
 {
     task->lent = false;
     if (task->state == POOL__TASK_FAILED || task->state == POOL__TASK_CANCELLED)
-        drop_payload(task);
+        drop_arguments(task);
     free_if_done(task);
 }
+
+/* ---- watchers --------------------------------------------------------- */
+
+void
+pool__task_watch(struct pool_future *task, struct pool__watcher *watcher)
+{
+    pool__list_init(&watcher->node);
+    if (task->watchers == NULL)
+        task->watchers = &watcher->node;
+    else
+        pool__list_append(task->watchers, &watcher->node);
+}
+
+void
+pool__task_unwatch(struct pool_future *task, struct pool__watcher *watcher)
+{
+    struct pool__list *node = &watcher->node;
+
+    if (task->watchers == node)
+        task->watchers = node->next != node ? node->next : NULL;
+    pool__list_remove(node);
+}
+
+static void
+tell_watchers(struct pool_future *task)
+{
+    while (task->watchers != NULL) {
+        struct pool__watcher *w =
+            pool__list_entry(task->watchers, struct pool__watcher, node);
+        pool__task_unwatch(task, w);
+        w->settled(w, task);
+    }
+}
+
+/* ---- settling --------------------------------------------------------- */
 
 /* The one place where a future settles. */
 static void
@@ -112,10 +253,10 @@ settle(struct pool_future *task, enum pool__task_state state, int code)
     task->code = code;
     task->proc = NULL;
     task->core->unsettled--;
-    if (task->waited) {
-        task->waited = false;
-        task->core->waited_done++;
-        task->core->waited_failed += state == POOL__TASK_FAILED;
+    if (pool__unlikely(task->watchers != NULL)) {
+        task->refs++; /* a watcher may free it */
+        tell_watchers(task);
+        task->refs--;
     }
     free_if_done(task);
 }
@@ -128,6 +269,8 @@ void
 pool__task_value(
     struct pool_future *task, const void *data, size_t size, void *block)
 {
+    struct pool__stats *stats = &task->core->stats;
+
     if (block == NULL && size > POOL__TASK_ROOM) {
         block = pool__malloc(size);
         if (block == NULL) {
@@ -136,42 +279,68 @@ pool__task_value(
         }
         memcpy(block, data, size);
     }
-    pool__free(task->block);
+    stats->queued_bytes -= task->size;
+    stats->bytes_received += size;
+    stats->completed++;
+    if (task->block != NULL)
+        drop_block(task);
     task->block = block;
-    task->data = block != NULL ? block : task->room;
     task->size = (uint32_t)size;
     if (block == NULL && size != 0)
         memcpy(task->room, data, size);
     settle(task, POOL__TASK_VALUE, 0);
 }
 
-/* One block: the record, then its message. */
+/* One block: the record, then its texts. */
 static pool_failure_t *
 copy_failure(const pool_failure_t *failure)
 {
+    const char *tail = failure->stderr_tail;
     size_t length = strlen(failure->message) + 1;
-    pool_failure_t *copy = pool__malloc(sizeof *copy + length);
+    size_t tail_length = tail != NULL ? strlen(tail) + 1 : 0;
+    pool_failure_t *copy = pool__malloc(sizeof *copy + length + tail_length);
 
     if (copy == NULL)
         return NULL; /* the code survives in the task */
     *copy = *failure;
     copy->message = memcpy(copy + 1, failure->message, length);
+    if (tail != NULL)
+        copy->stderr_tail =
+            memcpy((char *)(copy + 1) + length, tail, tail_length);
     return copy;
 }
 
 void
 pool__task_failed(struct pool_future *task, const pool_failure_t *failure)
 {
+    struct pool__stats *stats = &task->core->stats;
+
+    stats->queued_bytes -= task->size;
+    pool__stats_failed(stats, failure->code);
     task->failure = copy_failure(failure);
     if (task->failure != NULL)
         task->failure->attempts = task->attempts;
-    drop_payload(task);
+    drop_arguments(task);
     settle(task, POOL__TASK_FAILED, failure->code);
 }
 
 void
 pool__task_cancelled(struct pool_future *task)
 {
-    drop_payload(task);
+    task->core->stats.queued_bytes -= task->size;
+    task->core->stats.cancelled++;
+    drop_arguments(task);
     settle(task, POOL__TASK_CANCELLED, POOL_ECANCELED);
+}
+
+const pool_failure_t *
+pool__task_failure(const struct pool_future *task)
+{
+    static const pool_failure_t lost = {.code = POOL_ENOMEM,
+        .message = "the task failed; no memory to say how",
+        .exit_status = -1};
+
+    if (task->state != POOL__TASK_FAILED)
+        return NULL;
+    return task->failure != NULL ? task->failure : &lost;
 }

@@ -1,52 +1,95 @@
-/* Tasks: the future object, its payload, and the one place that settles it. */
+/* Tasks: the future object, its payload, who waits for it, and the one place
+ * that settles it. */
 #ifndef POOL_SRC_TASK_H
 #define POOL_SRC_TASK_H
 
-#include "forkpool.h"
+#include <pthread.h>
+
 #include "list.h"
 #include "mem.h"
-#include "proto.h"
+#include "stats.h"
 
 enum pool__task_state {
     POOL__TASK_PENDING, /* in the queue, or with a worker (proc != NULL) */
     POOL__TASK_VALUE,   /* from here on it has settled */
     POOL__TASK_FAILED,
-    POOL__TASK_CANCELLED
+    POOL__TASK_CANCELLED,
+    POOL__TASK_FREED /* debug builds alone keep such */
+};
+
+/* Somebody who wants to know when a task settles: told once, inside settle,
+ * after which it is in no list of the task's. */
+struct pool__watcher {
+    struct pool__list node;
+    void (*settled)(struct pool__watcher *watcher, struct pool_future *task);
+};
+
+/* Something to tell the program at the next safe point. run may do anything
+ * and ends the notice's life. */
+struct pool__notice {
+    struct pool__list node;
+    void (*run)(struct pool__notice *notice);
 };
 
 /* What the futures of a pool share; outlives the pool until the last of them
  * is freed. */
 struct pool__core {
-    struct pool *pool; /* NULL: destroyed */
-    uint64_t stamp;    /* of the process that owns it */
-    const void *thread;
+    struct pool *pool;         /* NULL: destroyed */
+    uint64_t stamp;            /* of the process that owns it */
+    const void *thread;        /* that drives it */
+    bool threaded;             /* any thread may call: under lock */
+    bool wake;                 /* pool__leave has something to do */
+    bool embedded;             /* somebody sleeps on the loop's descriptor */
+    bool sliced;               /* large blocks are freed piece by piece */
+    pthread_mutex_t lock;      /* of a thread-driven pool; see guard.c */
+    struct pool__list waiters; /* threads that wait */
+    struct pool__list notices; /* for the program, oldest first */
     struct pool__cells cells;
     size_t cells_out;
     size_t unsettled;
-    size_t waited_done, waited_failed; /* of futures marked `waited` */
-    uint64_t next_id;
+    uint64_t last_number; /* of a task */
+    void *trash;          /* large blocks on their way out */
+    struct pool__stats stats;
 };
 
 #define POOL__TASK_ROOM 80 /* bytes of payload that need no block */
+#define POOL__PRIORITIES (POOL_MAX_PRIORITY - POOL_MIN_PRIORITY + 1)
+
+/* What few tasks have. */
+struct pool__task_extra {
+    int deadline_ms; /* 0: none */
+    uint8_t retries; /* left */
+    uint8_t retry_on;
+    void (*free_fn)(void *data); /* of an owned payload; NULL: nothing */
+};
 
 struct pool_future {
     struct pool__list node; /* in the queue */
     struct pool__core *core;
-    uint8_t *data;           /* arguments, later the result */
-    void *block;             /* what to free for data; NULL: room */
-    pool_failure_t *failure; /* of a failed one; see pool_future_failure */
-    void *proc;              /* that it was sent to */
-    uint64_t ordinal;        /* there */
+    void *block; /* arguments, later the result; NULL: room */
+    union {
+        pool_failure_t *failure; /* of a failed one; see pool_future_failure */
+        uint64_t submitted_ns;   /* of a pending one, if it is sampled */
+    };
+    void *proc;       /* that it was sent to */
+    uint64_t ordinal; /* there */
+    uint64_t number;  /* in its pool, from 1 */
     uint64_t tag;
-    uint32_t size;        /* bytes at data */
-    uint32_t estimate_ns; /* how long it may run */
-    uint32_t refs;        /* of callers; 0: detached */
-    int32_t code;         /* once settled */
+    struct pool__list *watchers;    /* a ring, the oldest; NULL: none */
+    struct pool__task_extra *extra; /* NULL: all defaults */
+    uint32_t size;                  /* bytes of arguments or result */
+    uint32_t estimate_ns;           /* how long it may run */
+    uint32_t refs;                  /* of callers; 0: detached */
+    union {
+        int32_t code;   /* of a settled one */
+        uint32_t sends; /* of a pending one: how often it went to a worker */
+    };
     uint16_t function;
     uint8_t state;
-    bool lent;    /* a channel reads data */
-    bool waited;  /* a pool_wait counts its end */
-    bool counted; /* a pool_wait has seen it */
+    uint8_t priority; /* level of the queue, 0 is the first */
+    bool lent : 1;    /* a channel reads its payload */
+    bool owned : 1;   /* block was the caller's, see extra->free_fn */
+    bool marked : 1;  /* while a wait looks for duplicates */
     uint8_t attempts;
     uint8_t losses; /* workers that died when it was the next to run */
     _Alignas(16) uint8_t room[POOL__TASK_ROOM];
@@ -55,14 +98,37 @@ struct pool_future {
 struct pool__core *pool__core_new(void);
 /* The pool is gone. */
 void pool__core_release(struct pool__core *core);
+/* Nobody can use it any more. */
+static inline bool
+pool__core_unused(const struct pool__core *core)
+{
+    return core->pool == NULL && core->cells_out == 0;
+}
+void pool__core_free(struct pool__core *core);
 
-/* A pending task with room for SIZE bytes at data, one caller. NULL: out of
- * memory. */
-struct pool_future *pool__task_new(struct pool__core *core, size_t size);
+/* A pending task with room for SIZE bytes, one caller. block: the caller's
+ * payload, which is taken over; NULL: make room. NULL: out of memory. */
+struct pool_future *pool__task_new(
+    struct pool__core *core, size_t size, void *block);
+/* It never started: forget it as if it had not been. An owned payload stays
+ * the caller's. */
+void pool__task_unmake(struct pool_future *task);
 
-/* One caller, or the channel that data was lent to, has done with it. */
+/* Arguments of a pending task, result of a settled one. */
+static inline void *
+pool__task_data(struct pool_future *task)
+{
+    return task->block != NULL ? task->block : task->room;
+}
+
+/* One caller, or the channel that the payload was lent to, has done with it. */
 void pool__task_unref(struct pool_future *task);
 void pool__task_returned(struct pool_future *task);
+
+void pool__task_watch(struct pool_future *task, struct pool__watcher *watcher);
+/* Harmless where it has been told. */
+void pool__task_unwatch(
+    struct pool_future *task, struct pool__watcher *watcher);
 
 /* Settle: each may be called once for a pending task that no queue and no
  * channel holds. The task may be gone afterwards.
@@ -70,9 +136,21 @@ void pool__task_returned(struct pool_future *task);
  *   takes it over. Out of memory settles it as failed. */
 void pool__task_value(
     struct pool_future *task, const void *data, size_t size, void *block);
-/* failure's message is copied; its other members are taken as they are. */
+/* failure's texts are copied; its other members are taken as they are. */
 void pool__task_failed(struct pool_future *task, const pool_failure_t *failure);
 void pool__task_cancelled(struct pool_future *task);
+
+/* Why it failed; NULL: it has not. */
+const pool_failure_t *pool__task_failure(const struct pool_future *task);
+
+/* Have the notice run at the next safe point. */
+void pool__notice_add(struct pool__core *core, struct pool__notice *notice);
+
+/* Give back a block of SIZE bytes; a large one later, where the drive must not
+ * stall. */
+void pool__core_drop(struct pool__core *core, void *block, size_t size);
+/* Free a part of what was dropped. False: nothing is left. */
+bool pool__core_sweep_out(struct pool__core *core);
 
 static inline bool
 pool__task_settled(const struct pool_future *task)

@@ -1,153 +1,294 @@
-/* Waiting for several futures.
+/* Waiting for several futures, of one pool or of several.
  *
- * A future that a wait is interested in is marked, and the place that settles
- * it counts: so a wait costs O(n) once, whatever happens meanwhile. Nothing
- * waits inside a wait, so one set of marks suffices. */
+ * Each unsettled future gets a watcher that counts, so a wait costs O(n) once,
+ * whatever happens meanwhile. A wait holds its futures. Pools that threads
+ * drive settle theirs in those threads: counts are atomic, and an eventfd wakes
+ * who sleeps on several pools at once. */
+#define _GNU_SOURCE
+#include <errno.h>
 #include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "error.h"
-#include "mem.h"
+#include "fdio.h"
 #include "pool.h"
 
+/* ---- gates: the pools that a wait is about ------------------------------- */
+
+static int
+check_future(const pool_future_t *future, size_t i, const char *who)
+{
+    if (future == NULL)
+        return pool__fail(POOL_EINVAL, "%s: future %zu is NULL", who, i);
+    int rc = pool__enter(future->core, who);
+    if (rc == 0)
+        pool__leave(future->core);
+    return rc;
+}
+
+static bool
+has_core(const struct pool__gate *gate, const struct pool__core *core)
+{
+    for (size_t i = 0; i < gate->count; i++)
+        if (gate->cores[i] == core)
+            return true;
+    return false;
+}
+
+static int
+add_core(struct pool__gate *gate, struct pool__core *core, const char *who)
+{
+    size_t size = (gate->count + 1) * sizeof gate->cores[0];
+    struct pool__core **cores = pool__realloc(gate->cores, size);
+
+    if (cores == NULL)
+        return pool__fail(POOL_ENOMEM, "%s: a list of pools", who);
+    gate->cores = cores;
+    gate->cores[gate->count++] = core;
+    return 0;
+}
+
+int
+pool__gate_open(struct pool__gate *gate, pool_future_t *const *futures,
+    size_t n, const char *who)
+{
+    const struct pool__core *last = NULL;
+    int rc = 0;
+
+    *gate = (struct pool__gate){.event = -1};
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        if (futures[i] != NULL && futures[i]->core == last)
+            continue;
+        rc = check_future(futures[i], i, who);
+        if (rc == 0 && !has_core(gate, futures[i]->core))
+            rc = add_core(gate, futures[i]->core, who);
+        if (rc == 0)
+            last = futures[i]->core;
+    }
+    if (rc == 0 && gate->count > 1) {
+        gate->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        gate->event =
+            gate->event < 0 ? -errno : pool__fd_above_standard(gate->event);
+        if (gate->event < 0)
+            rc = pool__fail(
+                gate->event, "%s: %s", who, pool_strerror(gate->event));
+    }
+    if (rc < 0)
+        pool__gate_close(gate);
+    return rc;
+}
+
+void
+pool__gate_close(struct pool__gate *gate)
+{
+    if (gate->event >= 0)
+        close(gate->event);
+    gate->event = -1;
+    pool__free(gate->cores);
+    gate->cores = NULL;
+}
+
+void
+pool__gate_signal(struct pool__gate *gate)
+{
+    uint64_t one = 1;
+
+    if (gate->event >= 0)
+        (void)pool__write(gate->event, &one, sizeof one);
+}
+
+/* ---- several pools at once --------------------------------------------------
+ */
+
+/* Let caller-driven pools work; how long poll may sleep, -1 for ever. */
+static int
+drive_each(struct pool__gate *gate, struct pollfd *set, int most)
+{
+    for (size_t i = 0; i < gate->count; i++) {
+        struct pool__core *core = gate->cores[i];
+        struct pool *pool = core->threaded ? NULL : core->pool;
+        set[i] = (struct pollfd){.fd = -1};
+        if (pool == NULL || pool->drive != POOL__DRIVE_CALLER)
+            continue;
+        do
+            pool__drive_once(pool);
+        while (pool->stale);
+        int next = uv_backend_timeout(&pool->loop);
+        if (next >= 0 && (most < 0 || next < most))
+            most = next;
+        set[i] =
+            (struct pollfd){.fd = uv_backend_fd(&pool->loop), .events = POLLIN};
+    }
+    return most;
+}
+
+/* Sleep until one of the pools moves. */
+static void
+sleep_on(struct pool__gate *gate, struct pollfd *set, int timeout_ms)
+{
+    uint64_t times;
+
+    set[gate->count] = (struct pollfd){.fd = gate->event, .events = POLLIN};
+    (void)poll(set, gate->count + 1, timeout_ms);
+    (void)pool__read(gate->event, &times, sizeof times);
+}
+
+static int
+wait_across(struct pool__gate *gate, bool (*done)(void *), void *data,
+    int timeout_ms, const char *who)
+{
+    uint64_t end = pool__now_ns() + (uint64_t)timeout_ms * 1000000;
+    struct pollfd *set = pool__malloc((gate->count + 1) * sizeof *set);
+
+    if (set == NULL)
+        return pool__fail(POOL_ENOMEM, "%s: %zu pools", who, gate->count);
+    for (;;) {
+        uint64_t now = pool__now_ns();
+        int left = timeout_ms < 0 ? -1
+                   : now < end    ? (int)((end - now + 999999) / 1000000)
+                                  : 0;
+        int sleep = drive_each(gate, set, left);
+        if (done(data) || left == 0)
+            break;
+        sleep_on(gate, set, sleep);
+    }
+    pool__free(set);
+    return done(data) ? 0
+                      : pool__fail(POOL_ETIMEDOUT, "%s: not within %d ms", who,
+                            timeout_ms);
+}
+
+static bool
+waits_for_itself(const struct pool__gate *gate, const char *who)
+{
+    bool itself = false;
+
+    for (size_t i = 0; i < gate->count; i++) {
+        struct pool__core *core = gate->cores[i];
+        if (pool__enter(core, who) < 0)
+            continue; /* it was checked */
+        itself |= core->pool != NULL && pool__must_not_wait(core->pool);
+        pool__leave(core);
+    }
+    return itself;
+}
+
+int
+pool__gate_wait(struct pool__gate *gate, bool (*done)(void *), void *data,
+    int timeout_ms, const char *who)
+{
+    struct pool__core *core = gate->count == 1 ? gate->cores[0] : NULL;
+
+    if (core == NULL) {
+        if (done(data))
+            return 0;
+        if (timeout_ms != 0 && waits_for_itself(gate, who))
+            return pool__fail(POOL_EDEADLK,
+                "%s: would wait inside a task, a callback or the host's loop",
+                who);
+        return wait_across(gate, done, data, timeout_ms, who);
+    }
+    int rc = pool__enter(core, who);
+    if (rc < 0)
+        return rc;
+    if (!done(data))
+        rc = core->pool != NULL
+                 ? pool__drive(core->pool, done, data, timeout_ms, who)
+                 : pool__fail(POOL_ETIMEDOUT, "%s: the pool is gone", who);
+    pool__leave(core);
+    return rc;
+}
+
+/* ---- pool_wait
+ * ---------------------------------------------------------------- */
+
+struct wait;
+
+struct link {
+    struct pool__watcher watcher;
+    struct wait *wait;
+    struct pool_future *future;
+};
+
 struct wait {
-    struct pool__list pools; /* the distinct ones, through pool->waited */
-    size_t pool_count;
+    struct pool__gate gate;
     int mode;
-    size_t done, failed, open; /* when the wait began */
+    struct link *links;
+    size_t open;         /* unsettled when the wait began: so many links */
+    size_t done, failed; /* settled then and since */
+    size_t since;        /* of them, since */
 };
 
 static void
-join(struct wait *w, struct pool *pool)
+on_settled(struct pool__watcher *watcher, struct pool_future *future)
 {
-    if (pool == NULL || !pool__list_empty(&pool->waited))
-        return;
-    pool->core->waited_done = pool->core->waited_failed = 0;
-    pool__list_append(&w->pools, &pool->waited);
-    w->pool_count++;
-}
+    struct wait *w = pool__container(watcher, struct link, watcher)->wait;
 
-static void
-mark(struct wait *w, pool_future_t *const *futures, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct pool_future *f = futures[i];
-        if (f->counted)
-            continue;
-        f->counted = true;
-        if (pool__task_settled(f)) {
-            w->done++;
-            w->failed += f->state == POOL__TASK_FAILED;
-        } else {
-            w->open++;
-            f->waited = true;
-            join(w, f->core->pool);
-        }
-    }
-}
-
-/* Undo the marks; how many have settled. */
-static size_t
-unmark(struct wait *w, pool_future_t *const *futures, size_t n)
-{
-    size_t done = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        done += futures[i]->counted && pool__task_settled(futures[i]);
-        futures[i]->counted = futures[i]->waited = false;
-    }
-    pool__list_each(node, &w->pools)
-    {
-        pool__list_remove(node);
-    }
-    return done;
+    if (future->state == POOL__TASK_FAILED)
+        __atomic_add_fetch(&w->failed, 1, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&w->done, 1, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&w->since, 1, __ATOMIC_RELEASE);
+    pool__gate_signal(&w->gate);
 }
 
 static bool
 satisfied(void *data)
 {
     struct wait *w = data;
-    size_t done = 0, failed = w->failed;
 
-    pool__list_each(node, &w->pools)
-    {
-        struct pool *pool = pool__list_entry(node, struct pool, waited);
-        done += pool->core->waited_done;
-        failed += pool->core->waited_failed;
-    }
-    return done == w->open ||
-           (w->mode == POOL_FIRST_COMPLETED && w->done + done != 0) ||
-           (w->mode == POOL_FIRST_EXCEPTION && failed != 0);
+    return pool__load(&w->since) == w->open ||
+           (w->mode == POOL_FIRST_COMPLETED && pool__load(&w->done) != 0) ||
+           (w->mode == POOL_FIRST_EXCEPTION && pool__load(&w->failed) != 0);
 }
 
-/* ---- several pools: their loops share one poll(2) ---------------------- */
-
-/* Drive each once; how long poll may sleep, -1 for ever. */
-static int
-drive_each(struct wait *w, struct pollfd *set, int most)
+static void
+add(struct wait *w, struct pool_future *f)
 {
-    nfds_t i = 0;
-
-    pool__list_each(node, &w->pools)
-    {
-        struct pool *pool = pool__list_entry(node, struct pool, waited);
-        pool__drive_once(pool);
-        int next = uv_backend_timeout(&pool->loop);
-        if (next >= 0 && (most < 0 || next < most))
-            most = next;
-        set[i++] =
-            (struct pollfd){.fd = uv_backend_fd(&pool->loop), .events = POLLIN};
+    if (pool__task_settled(f)) {
+        __atomic_add_fetch(&w->done, 1, __ATOMIC_RELEASE);
+        if (f->state == POOL__TASK_FAILED)
+            __atomic_add_fetch(&w->failed, 1, __ATOMIC_RELEASE);
+        return;
     }
-    return most;
+    struct link *link = &w->links[w->open++];
+    *link =
+        (struct link){.watcher.settled = on_settled, .wait = w, .future = f};
+    f->refs++;
+    pool__task_watch(f, &link->watcher);
 }
 
-static int
-wait_across(struct wait *w, int timeout_ms)
+/* Those of one core, each once: marks tell duplicates, under its lock. */
+static void
+add_of_core(struct wait *w, struct pool__core *core,
+    pool_future_t *const *futures, size_t n, const char *who)
 {
-    uint64_t end = pool__now_ns() + (uint64_t)timeout_ms * 1000000;
-    struct pollfd *set = pool__malloc(w->pool_count * sizeof *set);
-
-    if (set == NULL)
-        return pool__fail(POOL_ENOMEM, "pool_wait: %zu pools", w->pool_count);
-    for (;;) {
-        uint64_t now = pool__now_ns();
-        int left = timeout_ms < 0 ? -1
-                   : now < end    ? (int)((end - now + 999999) / 1000000)
-                                  : 0;
-        int sleep = drive_each(w, set, left);
-        if (satisfied(w) || left == 0)
-            break;
-        (void)poll(set, w->pool_count, sleep);
-    }
-    pool__free(set);
-    return satisfied(w) ? 0
-                        : pool__fail(POOL_ETIMEDOUT,
-                              "pool_wait: not within %d ms", timeout_ms);
+    if (pool__enter(core, who) < 0)
+        return; /* it was checked */
+    for (size_t i = 0; i < n; i++)
+        if (futures[i]->core == core && !futures[i]->marked) {
+            futures[i]->marked = true;
+            add(w, futures[i]);
+        }
+    for (size_t i = 0; i < n; i++)
+        if (futures[i]->core == core)
+            futures[i]->marked = false;
+    pool__leave(core);
 }
 
-static bool
-inside_a_loop(const struct wait *w)
+static void
+unlink_all(struct wait *w, const char *who)
 {
-    bool inside = false;
-
-    pool__list_each(node, &w->pools)
-    {
-        inside |= pool__list_entry(node, struct pool, waited)->driving;
+    for (size_t i = 0; i < w->open; i++) {
+        struct pool_future *f = w->links[i].future;
+        struct pool__core *core = f->core;
+        if (pool__enter(core, who) < 0)
+            continue;
+        if (!pool__task_settled(f))
+            pool__task_unwatch(f, &w->links[i].watcher);
+        pool__task_unref(f);
+        pool__leave(core);
     }
-    return inside;
-}
-
-static int
-wait_for(struct wait *w, int timeout_ms)
-{
-    if (satisfied(w))
-        return 0;
-    if (inside_a_loop(w))
-        return pool__fail(POOL_EDEADLK,
-            "pool_wait: would wait inside a task or callback of the pool");
-    if (w->pool_count > 1)
-        return wait_across(w, timeout_ms);
-    return pool__drive(pool__list_entry(w->pools.next, struct pool, waited),
-        satisfied, w, timeout_ms, "pool_wait");
 }
 
 static int
@@ -157,28 +298,33 @@ check_wait(pool_future_t *const *futures, size_t n, int mode, int timeout_ms)
         return pool__fail(POOL_EINVAL, "pool_wait: futures is NULL");
     if (mode < POOL_ALL_COMPLETED || mode > POOL_FIRST_EXCEPTION)
         return pool__fail(POOL_EINVAL, "pool_wait: mode is %d", mode);
-    int rc = pool__check_timeout(timeout_ms, "pool_wait");
-    for (size_t i = 0; i < n && rc == 0; i++)
-        rc = futures[i] != NULL
-                 ? pool__check_core(futures[i]->core, "pool_wait")
-                 : pool__fail(POOL_EINVAL, "pool_wait: future %zu is NULL", i);
-    return rc;
+    return pool__check_timeout(timeout_ms, "pool_wait");
 }
 
 int
 pool_wait(pool_future_t *const *futures, size_t n, int mode, int timeout_ms,
     size_t *ndone)
 {
+    static const char who[] = "pool_wait";
     struct wait w = {.mode = mode};
     int rc = check_wait(futures, n, mode, timeout_ms);
 
+    if (rc == 0)
+        rc = pool__gate_open(&w.gate, futures, n, who);
     if (rc < 0)
         return rc;
-    pool__list_init(&w.pools);
-    mark(&w, futures, n);
-    rc = wait_for(&w, timeout_ms);
-    size_t done = unmark(&w, futures, n);
+    w.links = pool__malloc(n * sizeof *w.links);
+    if (w.links == NULL) {
+        pool__gate_close(&w.gate);
+        return pool__fail(POOL_ENOMEM, "%s: %zu futures", who, n);
+    }
+    for (size_t i = 0; i < w.gate.count; i++)
+        add_of_core(&w, w.gate.cores[i], futures, n, who);
+    rc = n != 0 ? pool__gate_wait(&w.gate, satisfied, &w, timeout_ms, who) : 0;
+    unlink_all(&w, who);
     if (ndone != NULL)
-        *ndone = done;
+        *ndone = pool__load(&w.done);
+    pool__free(w.links);
+    pool__gate_close(&w.gate);
     return rc;
 }

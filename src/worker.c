@@ -15,6 +15,7 @@
 #include "fdio.h"
 #include "frame.h"
 #include "mem.h"
+#include "proto.h"
 #include "region.h"
 #include "spawn.h"
 
@@ -34,8 +35,14 @@ struct worker {
     pool_fn *functions; /* by the number that calls carry */
     size_t function_count;
     struct pool__list models;
+    void *state; /* what pool_call_state gives */
+    void (*finalizer)(void *state);
+    uint64_t task; /* id of the running call; 0: none */
+    bool greeted;  /* the hello is said */
     struct pool_call call;
 };
+
+int pool__depth;
 
 /* Nobody listens any more, or memory is out: the host sees the status. */
 _Noreturn static void
@@ -108,12 +115,25 @@ send_frame(
         return;
     }
     uint8_t *to = frame_place(w);
+    /* A result that was made in place may have to move: see send_log. */
     if (frame->size != 0 && payload != to + POOL__FRAME_HEADER)
-        memcpy(to + POOL__FRAME_HEADER, payload, frame->size);
+        memmove(to + POOL__FRAME_HEADER, payload, frame->size);
     memset(to + POOL__FRAME_HEADER + frame->size, 0,
         (size_t)extent - POOL__FRAME_HEADER - frame->size);
     pool__frame_put(to, frame);
     publish(w, extent);
+}
+
+/* A line of log goes to the pipe at once: the host shall see it while the task
+ * runs, and where the next frame belongs in the buffer its result may stand. */
+static void
+send_log(void *worker, const char *text, size_t size)
+{
+    struct worker *w = worker;
+    struct pool__frame log = {
+        .type = POOL__FRAME_LOG, .id = w->task, .size = (uint32_t)size};
+
+    send_directly(w, &log, text);
 }
 
 static void
@@ -121,9 +141,30 @@ send_error(struct worker *w, struct pool__frame *frame)
 {
     uint8_t payload[POOL__ERROR_MAX];
 
-    frame->type = POOL__FRAME_ERROR;
     frame->size = (uint32_t)pool__error_encode(payload, &w->call.error);
     send_frame(w, frame, payload);
+}
+
+static void
+begin_call(struct worker *w, const void *arguments, size_t size)
+{
+    struct pool_call *call = &w->call;
+
+    call->room = frame_place(w) + POOL__FRAME_HEADER;
+    call->room_size =
+        POOL__REPLY_BUFFER - (size_t)(w->end - w->start) - POOL__FRAME_HEADER;
+    call->rank = w->config->number;
+    call->size = w->config->workers;
+    pool__call_begin(call, arguments, size);
+}
+
+static void
+publish_resident(struct worker *w)
+{
+    uint64_t bytes = pool__memory_resident();
+
+    if (bytes != 0)
+        pool__store(&w->region->rss, bytes);
 }
 
 static void
@@ -137,16 +178,17 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
     uint64_t began = w->clock_ns;
     pool__store(&region->started_ns, began);
     pool__store(&region->running, w->ordinal);
-    call->room = frame_place(w) + POOL__FRAME_HEADER;
-    call->room_size =
-        POOL__REPLY_BUFFER - (size_t)(w->end - w->start) - POOL__FRAME_HEADER;
-    call->rank = w->config->number;
-    call->size = w->config->workers;
-    pool__call_begin(call, payload, frame->size);
+    call->ordinal = w->ordinal;
+    call->number = frame->id >> POOL__ID_SENDS_BITS;
+    begin_call(w, payload, frame->size);
     if (frame->flags >= w->function_count)
         give_up();
+    w->task = frame->id;
     int rc = pool__call_run(call, w->functions[frame->flags]);
+    w->task = 0;
     pool__stdio_flush();
+    if (w->config->track_rss)
+        publish_resident(w);
     w->clock_ns = pool__now_ns();
     struct pool__frame reply = {.type = POOL__FRAME_REPLY,
         .id = frame->id,
@@ -154,8 +196,10 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
         .flags = pool__duration_pack(w->clock_ns - began)};
     if (pool__likely(rc == 0))
         send_frame(w, &reply, call->result);
-    else
+    else {
+        reply.type = POOL__FRAME_ERROR;
         send_error(w, &reply);
+    }
     if (call->own_size > INPUT_KEPT && call->result != call->own)
         pool__call_fini(call); /* what was large is so no longer */
 }
@@ -177,10 +221,79 @@ learn_function(struct worker *w, const void *payload, size_t size)
     w->functions[w->function_count++] = (pool_fn)(uintptr_t)address;
 }
 
+static void
+say_hello(struct worker *w)
+{
+    uint8_t payload[16];
+    size_t size = 0;
+
+    pool_encode(payload, sizeof payload, &size, "u", POOL__PROTOCOL_VERSION);
+    struct pool__frame hello = {.type = POOL__FRAME_HELLO,
+        .id = w->config->incarnation,
+        .size = (uint32_t)size};
+    send_frame(w, &hello, payload);
+    w->greeted = true;
+}
+
+/* The initializer failed: the host is told why, there is nothing to serve. */
+_Noreturn static void
+fail_start(struct worker *w)
+{
+    struct pool__frame hello = {.type = POOL__FRAME_HELLO,
+        .flags = POOL__HELLO_FAILED,
+        .id = w->config->incarnation};
+
+    pool__stdio_flush();
+    send_error(w, &hello);
+    flush(w);
+    _exit(EXIT_FAILURE);
+}
+
+/* Its arguments are copied: in the frame they are not aligned. */
+static void
+initialize(struct worker *w, pool_fn fn, const void *arguments, size_t size)
+{
+    struct pool_call *call = &w->call;
+    uint8_t *copy = pool__malloc(size);
+
+    if (copy == NULL)
+        give_up();
+    if (size != 0)
+        memcpy(copy, arguments, size);
+    begin_call(w, copy, size);
+    int rc = fn(call);
+    if (rc != 0) {
+        pool__call_failed(call, rc, "the initializer");
+        fail_start(w);
+    }
+    pool__stdio_flush();
+    pool__call_fini(call);
+    pool__free(copy);
+}
+
+/* The first frame of a pool with an initializer or a finalizer. */
+static void
+set_up(struct worker *w, const void *payload, size_t size)
+{
+    uint64_t initializer, finalizer;
+    const void *arguments;
+    size_t n;
+
+    if (w->greeted || pool_decode(payload, size, "ttay", &initializer,
+                          &finalizer, &arguments, &n) < 0)
+        give_up();
+    w->finalizer = (void (*)(void *))(uintptr_t)finalizer;
+    if (initializer != 0)
+        initialize(w, (pool_fn)(uintptr_t)initializer, arguments, n);
+    say_hello(w);
+}
+
 _Noreturn static void
 retire(struct worker *w)
 {
     pool__model_release(&w->models, 0, true);
+    if (w->finalizer != NULL)
+        w->finalizer(w->state);
     pool__stdio_flush();
     flush(w);
     _exit(EXIT_SUCCESS);
@@ -195,7 +308,10 @@ serve_frame(
         run_call(w, frame, payload);
         break;
     case POOL__FRAME_HELLO:
-        learn_function(w, payload, frame->size);
+        if (frame->flags == POOL__HELLO_SETUP)
+            set_up(w, payload, frame->size);
+        else
+            learn_function(w, payload, frame->size);
         break;
     case POOL__FRAME_STOP:
         if (frame->id == 0)
@@ -241,6 +357,9 @@ make_room(struct worker *w, size_t need)
         uint8_t *block = pool__malloc_large(size);
         if (block == NULL)
             give_up();
+        /* The host must not find the pipe locked while pages are made. */
+        if (size > INPUT_KEPT)
+            pool__populate(block, size);
         memcpy(block, w->input + w->at, rest);
         pool__free(w->input);
         w->input = block;
@@ -253,16 +372,28 @@ make_room(struct worker *w, size_t need)
 }
 
 static void
-say_hello(struct worker *w)
+init(struct worker *w, const struct pool__worker_config *config,
+    const struct pool__worker_fds *fds)
 {
-    uint8_t payload[16];
-    size_t size = 0;
-
-    pool_encode(payload, sizeof payload, &size, "u", POOL__PROTOCOL_VERSION);
-    struct pool__frame hello = {.type = POOL__FRAME_HELLO,
-        .id = w->config->incarnation,
-        .size = (uint32_t)size};
-    send_frame(w, &hello, payload);
+    *w = (struct worker){0}; /* a nested worker inherits its parent's */
+    w->config = config;
+    w->fds = fds;
+    w->region = pool__region_map(fds->region);
+    w->input_size = INPUT_SIZE;
+    w->input = pool__malloc_large(INPUT_SIZE);
+    if (w->region == NULL || w->input == NULL)
+        give_up();
+    pool__depth = config->depth;
+    pool__list_init(&w->models);
+    w->call.models = &w->models;
+    w->call.max_result = config->max_result;
+    w->call.seed = config->seed;
+    w->call.state = &w->state;
+    w->call.cancel_word = &w->region->cancel;
+    w->call.log = send_log;
+    w->call.log_data = w;
+    if (config->max_memory != 0 && pool__memory_limit(config->max_memory) < 0)
+        give_up();
 }
 
 void
@@ -271,23 +402,14 @@ pool__worker_main(const struct pool__worker_config *config,
 {
     static struct worker w; /* a kilobyte of message; the stack is the task's */
 
-    w = (struct worker){0}; /* a nested worker inherits its parent's */
-    w.config = config;
-    w.fds = fds;
-    w.region = pool__region_map(fds->region);
-    w.input_size = INPUT_SIZE;
-    w.input = pool__malloc_large(INPUT_SIZE);
-    if (w.region == NULL || w.input == NULL)
-        give_up();
-    pool__list_init(&w.models);
-    w.call.models = &w.models;
-    w.call.max_result = config->max_result;
-    say_hello(&w);
+    init(&w, config, fds);
+    if (!config->has_setup)
+        say_hello(&w);
     for (size_t need = INPUT_SIZE;; need = serve_input(&w)) {
         make_room(&w, need);
         flush(&w);
-        ssize_t got =
-            pool__read(fds->tasks, w.input + w.have, w.input_size - w.have);
+        ssize_t got = pool__read(fds->tasks, w.input + w.have,
+            pool__min(w.input_size - w.have, INPUT_SIZE));
         if (got <= 0)
             give_up();
         w.have += (size_t)got;

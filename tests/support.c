@@ -16,8 +16,12 @@
 
 #include "mem.h"
 
+#define ARENA ((size_t)16 << 20)
+
 static int descriptors_before;
 static long blocks_before;
+static char *arena; /* shared memory that is there before any worker is */
+static size_t arena_used;
 
 bool
 test_full(void)
@@ -40,9 +44,21 @@ count_descriptors(void)
     return n;
 }
 
+static void *
+map_shared(size_t size)
+{
+    void *memory = mmap(
+        NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    ck_assert(memory != MAP_FAILED);
+    return memory;
+}
+
 void
 test_begin(void)
 {
+    arena = map_shared(ARENA);
+    arena_used = 0;
     pool_t *pool = test_pool(1); /* libuv keeps a pipe of its first loop */
 
     pool_destroy(pool);
@@ -108,11 +124,12 @@ test_await_gone(pid_t pid)
 void *
 test_shared(size_t size)
 {
-    void *memory = mmap(
-        NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    size_t rounded = (size + 63) / 64 * 64;
 
-    ck_assert(memory != MAP_FAILED);
-    return memory;
+    if (arena == NULL || rounded > ARENA - arena_used)
+        return map_shared(size);
+    arena_used += rounded;
+    return arena + arena_used - rounded;
 }
 
 bool

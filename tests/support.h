@@ -25,7 +25,9 @@ char test_state(pid_t pid);
 /* Wait until a process has ended. */
 void test_await_gone(pid_t pid);
 
-/* Memory that this process and its workers share, zeroed; lives for ever. */
+/* Memory that this process and its workers share, zeroed; lives for ever.
+ * After test_begin up to 16 MiB of it are seen by workers that are there
+ * already. */
 void *test_shared(size_t size);
 
 /* Wait until *word is at least value; false after PATIENCE_MS. For workers

@@ -4,6 +4,8 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,11 +34,12 @@ own_region(void)
 }
 
 static void
-send_frame(uint32_t size, uint16_t type, uint64_t id, const void *payload,
-    size_t payload_size)
+send_flagged(uint32_t size, uint16_t type, uint16_t flags, uint64_t id,
+    const void *payload, size_t payload_size)
 {
     unsigned char bytes[4096] = {0};
-    struct pool__frame frame = {.size = size, .type = type, .id = id};
+    struct pool__frame frame = {
+        .size = size, .type = type, .flags = flags, .id = id};
 
     pool__frame_put(bytes, &frame);
     if (payload_size != 0)
@@ -46,7 +49,15 @@ send_frame(uint32_t size, uint16_t type, uint64_t id, const void *payload,
         _exit(1);
 }
 
-/* The id of the running task: the host numbers from 1, one after another. */
+static void
+send_frame(uint32_t size, uint16_t type, uint64_t id, const void *payload,
+    size_t payload_size)
+{
+    send_flagged(size, type, 0, id, payload, payload_size);
+}
+
+/* The id of the running task is given: tasks are numbered from 1, the sendings
+ * of each from 0. */
 enum lie {
     HUGE_LENGTH,
     NO_TYPE,
@@ -61,12 +72,51 @@ enum lie {
     ERROR_WITHOUT_CODE,
     ERROR_FORBIDDEN_CODE,
     ERROR_DEEP,
+    LOG_EMPTY,
+    LOG_TOO_LONG,
+    LOG_LARGE,
+    LOG_WITH_FLAGS,
+    LOG_OF_NO_TASK,
+    LOG_OF_A_FINISHED_TASK,
+    LATE_FAILED_HELLO,
     END_FAR_AWAY,
     END_BEFORE_START,
     RUNNING_AND_CLAIMS,
     BUFFER_OF_GARBAGE,
     LIES
 };
+
+static void
+tell_in_log(enum lie lie, uint64_t id)
+{
+    static const char text[POOL__LOG_MAX + 1];
+
+    switch (lie) {
+    case LOG_EMPTY:
+        send_frame(0, POOL__FRAME_LOG, 0, NULL, 0);
+        break;
+    case LOG_TOO_LONG:
+        send_frame(sizeof text, POOL__FRAME_LOG, 0, text, sizeof text);
+        break;
+    case LOG_LARGE:
+        send_frame(1u << 20, POOL__FRAME_LOG, 0, NULL, 0);
+        break;
+    case LOG_WITH_FLAGS:
+        send_flagged(8, POOL__FRAME_LOG, 1, 0, text, 8);
+        break;
+    case LOG_OF_NO_TASK:
+        send_frame(8, POOL__FRAME_LOG, id + 1000, text, 8);
+        break;
+    case LOG_OF_A_FINISHED_TASK:
+        send_frame(8, POOL__FRAME_LOG, id - pool__frame_id(1, 0), text, 8);
+        break;
+    case LATE_FAILED_HELLO:
+        send_flagged(0, POOL__FRAME_HELLO, POOL__HELLO_FAILED, id, NULL, 0);
+        break;
+    default:
+        break;
+    }
+}
 
 static void
 tell(enum lie lie, uint64_t id)
@@ -95,7 +145,7 @@ tell(enum lie lie, uint64_t id)
         send_frame(0, POOL__FRAME_REPLY, id + 1000, NULL, 0);
         break;
     case DUPLICATE_REPLY:
-        send_frame(0, POOL__FRAME_REPLY, id - 1, NULL, 0);
+        send_frame(0, POOL__FRAME_REPLY, id - pool__frame_id(1, 0), NULL, 0);
         break;
     case SECOND_HELLO:
         send_frame(0, POOL__FRAME_HELLO, id, NULL, 0);
@@ -137,6 +187,7 @@ tell(enum lie lie, uint64_t id)
         __atomic_store_n(&region->end, region->start + 4096, __ATOMIC_SEQ_CST);
         break;
     default:
+        tell_in_log(lie, id);
         break;
     }
 }
@@ -176,7 +227,8 @@ every_lie(int unused)
         ck_assert_int_eq(pool_submit(pool, &before, task_double, "d", 1.0), 0);
         ck_assert_int_eq(pool_future_error(before, PATIENCE_MS), 0);
         ck_assert_int_eq(
-            pool_submit(pool, &liar, task_lie, "it", lie, UINT64_C(2)), 0);
+            pool_submit(pool, &liar, task_lie, "it", lie, pool__frame_id(2, 0)),
+            0);
         ck_assert_int_eq(pool_submit(pool, &behind, task_double, "d", 5.0), 0);
         if (only_hints((enum lie)lie)) {
             ck_assert_int_eq(pool_future_error(liar, 50), POOL_ETIMEDOUT);
@@ -188,6 +240,9 @@ every_lie(int unused)
             ck_assert_msg(
                 strstr(pool_future_failure(liar)->message, " ") != NULL,
                 "lie %d", lie);
+            if (lie >= ERROR_WITHOUT_CODE && lie <= ERROR_DEEP) /* right id */
+                ck_assert_ptr_nonnull(strstr(pool_future_failure(liar)->message,
+                    "an error that is none"));
             ck_assert_int_eq(
                 pool_future_result(behind, PATIENCE_MS, "d", &y), 0);
             ck_assert_double_eq(y, 10);
@@ -363,6 +418,71 @@ a_region_is_sealed(int unused)
     test_end();
 }
 
+/* Takes its claim back again and again, so that it seems not to have begun. */
+static int
+task_unclaim(pool_call_t *call)
+{
+    struct pool__region *region = own_region();
+
+    (void)call;
+    for (;;) {
+        memset(region->claims, 0, sizeof region->claims);
+        __atomic_store_n(&region->started_ns, 0, __ATOMIC_SEQ_CST);
+        (void)poll(NULL, 0, 1);
+    }
+    return 0;
+}
+
+static void
+claims_taken_back_escape_no_deadline(int unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f, *next;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    options.workers = 1;
+    options.deadline_ms = 100;
+    options.kill_grace_ms = POOL_NONE;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(pool_submit(pool, &f, task_unclaim, ""), 0);
+    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), POOL_EDEADLINE);
+    ck_assert_int_eq(pool_submit(pool, &next, task_double, "d", 1.0), 0);
+    ck_assert_int_eq(pool_future_error(next, PATIENCE_MS), 0);
+    pool_future_free(f);
+    pool_future_free(next);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* The only worker stands still before it begins: another one is started. */
+static void
+a_stopped_only_worker(int unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f;
+    pool_t *pool;
+    int pid = 0, after = 0;
+
+    (void)unused;
+    test_begin();
+    options.workers = 1;
+    options.deadline_ms = 1000;
+    options.kill_grace_ms = POOL_NONE;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(pool_submit(pool, &f, task_pid, ""), 0);
+    ck_assert_int_eq(pool_future_result(f, PATIENCE_MS, "i", &pid), 0);
+    pool_future_free(f);
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    ck_assert_int_eq(pool_submit(pool, &f, task_pid, ""), 0);
+    ck_assert_int_eq(pool_future_result(f, PATIENCE_MS, "i", &after), 0);
+    ck_assert_int_ne(after, pid);
+    pool_future_free(f);
+    pool_destroy(pool);
+    test_end();
+}
+
 static const struct test tests[] = {
     {"every_lie", every_lie},
     {"neighbours_of_a_liar", neighbours_of_a_liar},
@@ -370,6 +490,9 @@ static const struct test tests[] = {
     {"pipes_closed_and_running_on", pipes_closed_and_running_on},
     {"a_grandchild_holds_the_pipes", a_grandchild_holds_the_pipes},
     {"a_region_is_sealed", a_region_is_sealed},
+    {"claims_taken_back_escape_no_deadline",
+        claims_taken_back_escape_no_deadline},
+    {"a_stopped_only_worker", a_stopped_only_worker},
     {NULL, NULL},
 };
 

@@ -1,0 +1,157 @@
+/* Host drive: a uv_loop_t of the program's watches the pool's own.
+ *
+ * Two handles are in the host's loop: a poll of our loop's descriptor, and a
+ * prepare, which writes what was submitted before the host's loop sleeps. The
+ * prepare is referenced while there is something to come, the poll never. A
+ * turn ends by its budget; what is left makes the descriptor readable again. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "budget.h"
+#include "error.h"
+#include "pool.h"
+
+#define BUDGET_NS 400000 /* of a turn, and then the step that is begun */
+#define LIMIT_NS 1000000 /* that a debug build asserts ... */
+#define MOST_NS 10000000 /* but for what a loaded machine adds: */
+#define SLIPS_ONE_IN 50  /* some turns, by no more than this */
+#define PIECE ((size_t)128 << 10) /* bytes read or written at once */
+
+/* What the library took of the host's thread. The kernel's part of it (a pipe
+ * that is locked, a page that must be found) is now and then longer on a
+ * loaded machine; work that was not cut into pieces is far longer, or comes
+ * again and again. */
+static void
+measure(struct pool *pool, uint64_t used_ns)
+{
+    uint64_t *longest = &pool->core->stats.longest_turn_ns;
+
+    pool->host.turns++;
+    *longest = pool__max(*longest, used_ns);
+    if (used_ns <= LIMIT_NS)
+        return;
+    uint64_t slips = ++pool->host.slips;
+    if (used_ns <= MOST_NS &&
+        (slips <= 3 || slips * SLIPS_ONE_IN <= pool->host.turns))
+        return;
+    fprintf(stderr,
+        "forkpool: %s: %llu us of the host's loop in one turn (%llu of %llu "
+        "turns took more than %d)\n",
+        pool->name, (unsigned long long)used_ns / 1000,
+        (unsigned long long)slips, (unsigned long long)pool->host.turns,
+        LIMIT_NS / 1000);
+    abort();
+}
+
+void
+pool__host_keep(struct pool *pool)
+{
+    bool busy =
+        pool->core->unsettled != 0 || pool->closing || pool__has_work(pool);
+
+    if (busy == pool->host.busy || pool->host.prepare == NULL)
+        return;
+    pool->host.busy = busy;
+    if (busy)
+        uv_ref((uv_handle_t *)pool->host.prepare);
+    else
+        uv_unref((uv_handle_t *)pool->host.prepare);
+}
+
+static void
+host_turn(struct pool *pool)
+{
+    pool__budget_begin(BUDGET_NS);
+    pool__turn_over(pool);
+    uint64_t used = pool__budget_close();
+    pool__alarm_set(pool);
+    measure(pool, used);
+    if (pool->closing && pool__close_done(pool))
+        pool__host_close(pool);
+    else
+        pool__host_keep(pool);
+}
+
+static void
+on_readable(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    host_turn(handle->data);
+}
+
+/* The host's loop is about to sleep. */
+static void
+on_prepare(uv_prepare_t *handle)
+{
+    struct pool *pool = handle->data;
+
+    if (pool__has_work(pool) || pool->closing)
+        host_turn(pool);
+    else
+        pool__alarm_set(pool);
+}
+
+int
+pool__host_open(struct pool *pool, uv_loop_t *loop)
+{
+    int rc = pool__alarm_open(pool);
+
+    if (rc < 0)
+        return rc;
+    pool->host.loop = loop;
+    pool->host.poll = pool__malloc(sizeof *pool->host.poll);
+    pool->host.prepare = pool__malloc(sizeof *pool->host.prepare);
+    if (pool->host.poll == NULL || pool->host.prepare == NULL)
+        rc = pool__fail(POOL_ENOMEM, "pool_create: handles");
+    if (rc == 0)
+        rc = uv_poll_init(loop, pool->host.poll, uv_backend_fd(&pool->loop));
+    if (rc < 0) {
+        pool__free(pool->host.poll);
+        pool__free(pool->host.prepare);
+        pool->host.poll = NULL;
+        pool->host.prepare = NULL;
+        return rc;
+    }
+    uv_prepare_init(loop, pool->host.prepare);
+    pool->host.poll->data = pool->host.prepare->data = pool;
+    uv_poll_start(pool->host.poll, UV_READABLE, on_readable);
+    uv_prepare_start(pool->host.prepare, on_prepare);
+    uv_unref((uv_handle_t *)pool->host.poll);
+    uv_unref((uv_handle_t *)pool->host.prepare);
+    pool->core->sliced = true;
+    pool->table.inbox.piece = PIECE;
+    return 0;
+}
+
+static void
+on_handle_closed(uv_handle_t *handle)
+{
+    pool__free(handle);
+}
+
+static void
+on_last_closed(uv_handle_t *handle)
+{
+    struct pool *pool = handle->data;
+    struct pool__core *core = pool->core;
+    void (*on_closed)(void *) = pool->on_closed;
+    void *data = pool->closed_data;
+
+    pool__free(handle);
+    pool__close_free(pool);
+    if (pool__core_unused(core))
+        pool__core_free(core);
+    if (on_closed != NULL)
+        on_closed(data);
+}
+
+void
+pool__host_close(struct pool *pool)
+{
+    if (pool->host.prepare == NULL)
+        return; /* under way */
+    uv_close((uv_handle_t *)pool->host.poll, on_handle_closed);
+    uv_close((uv_handle_t *)pool->host.prepare, on_last_closed);
+    pool->host.prepare = NULL;
+}

@@ -1,0 +1,129 @@
+/* Who may call, and the lock of a thread-driven pool.
+ *
+ * This file holds a lock: core->lock, of thread-driven pools alone. Whoever
+ * holds it is, for that time, the one thread that touches the supervisor's
+ * state. It is held by each public function from enter to leave and by the
+ * supervisor's thread while it works; never while the program's code runs,
+ * never while anybody sleeps. A child that was forked meanwhile is turned away
+ * before it looks at the lock. */
+#define _GNU_SOURCE
+#include "guard.h"
+
+#include <errno.h>
+
+#include "budget.h"
+#include "error.h"
+#include "owner.h"
+#include "pool.h"
+
+int
+pool__check_timeout(int timeout_ms, const char *who)
+{
+    if (pool__likely(timeout_ms >= -1))
+        return 0;
+    return pool__fail(
+        POOL_EINVAL, "%s: timeout_ms is %d, below -1", who, timeout_ms);
+}
+
+int
+pool__enter(struct pool__core *core, const char *who)
+{
+    if (pool__unlikely(core->stamp != pool__owner_stamp()))
+        return pool__fail(
+            POOL_EFORKED, "%s: in a process that did not create the pool", who);
+    if (core->threaded)
+        pthread_mutex_lock(&core->lock);
+    else if (pool__unlikely(core->thread != pool__thread()))
+        return pool__fail(
+            POOL_EPERM, "%s: in a thread that does not own the pool", who);
+    return 0;
+}
+
+int
+pool__enter_pool(struct pool *pool, const char *who)
+{
+    if (pool__unlikely(pool == NULL))
+        return pool__fail(POOL_EINVAL, "%s: pool is NULL", who);
+    return pool__enter(pool->core, who);
+}
+
+void
+pool__leave(struct pool__core *core)
+{
+    bool threaded = core->threaded;
+
+    if (pool__unlikely(core->wake || threaded)) {
+        if (core->pool != NULL)
+            pool__settle_down(core->pool);
+        core->wake =
+            core->pool == NULL || core->embedded || core->pool->closing;
+        pool__wake_waiters(core);
+    }
+    bool unused = pool__core_unused(core);
+    if (threaded)
+        pthread_mutex_unlock(&core->lock);
+    if (pool__unlikely(unused))
+        pool__core_free(core);
+}
+
+void
+pool__unlock(struct pool__core *core)
+{
+    pool__budget_pause(true);
+    if (core->threaded)
+        pthread_mutex_unlock(&core->lock);
+}
+
+void
+pool__lock(struct pool__core *core)
+{
+    if (core->threaded)
+        pthread_mutex_lock(&core->lock);
+    pool__budget_pause(false);
+}
+
+/* ---- waiting threads --------------------------------------------------- */
+
+void
+pool__wake_waiters(struct pool__core *core)
+{
+    pool__list_each(node, &core->waiters)
+    {
+        struct pool__waiter *w =
+            pool__list_entry(node, struct pool__waiter, node);
+        if (w->done(w->data))
+            pthread_cond_signal(&w->changed);
+    }
+}
+
+static void
+waiter_init(struct pool__waiter *w)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+int
+pool__wait_locked(
+    struct pool__core *core, bool (*done)(void *), void *data, int timeout_ms)
+{
+    struct pool__waiter w = {.done = done, .data = data};
+    uint64_t end = pool__now_ns() + (uint64_t)timeout_ms * 1000000;
+    struct timespec until = {
+        (time_t)(end / 1000000000), (long)(end % 1000000000)};
+    int rc = 0;
+
+    waiter_init(&w);
+    pool__list_append(&core->waiters, &w.node);
+    while (!done(data) && rc != ETIMEDOUT)
+        rc = timeout_ms < 0
+                 ? pthread_cond_wait(&w.changed, &core->lock)
+                 : pthread_cond_timedwait(&w.changed, &core->lock, &until);
+    pool__list_remove(&w.node);
+    pthread_cond_destroy(&w.changed);
+    return done(data) ? 0 : POOL_ETIMEDOUT;
+}

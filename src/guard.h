@@ -1,0 +1,39 @@
+/* Who may call, and the lock of a thread-driven pool. */
+#ifndef POOL_SRC_GUARD_H
+#define POOL_SRC_GUARD_H
+
+#include "task.h"
+
+/* The two ends of every public function that looks at a pool or a future.
+ * enter: 0 with the lock held where there is one, or POOL_EFORKED or POOL_EPERM
+ * with nothing held. leave: what the call has brought about is told (callbacks,
+ * waiting threads, a deferred end), then the lock is given back; neither the
+ * pool nor the core need be there afterwards. */
+int pool__enter(struct pool__core *core, const char *who);
+void pool__leave(struct pool__core *core);
+
+/* The same for a function that was given a pool. */
+int pool__enter_pool(struct pool *pool, const char *who);
+
+/* Around code of the program: callbacks run with no lock held. */
+void pool__unlock(struct pool__core *core);
+void pool__lock(struct pool__core *core);
+
+/* A thread that waits for done(data), which is asked under the lock. */
+struct pool__waiter {
+    struct pool__list node;
+    bool (*done)(void *data);
+    void *data;
+    pthread_cond_t changed;
+};
+
+/* Wait under the lock of a thread-driven pool: 0 or POOL_ETIMEDOUT. */
+int pool__wait_locked(
+    struct pool__core *core, bool (*done)(void *), void *data, int timeout_ms);
+/* Wake those who have what they wait for. */
+void pool__wake_waiters(struct pool__core *core);
+
+/* 0 or POOL_EINVAL for a timeout below -1. */
+int pool__check_timeout(int timeout_ms, const char *who);
+
+#endif

@@ -1,0 +1,162 @@
+/* Telling the program: done callbacks, lines of log, room in the queue.
+ *
+ * Invariant: the program's code runs here alone, one call at a time in the
+ * order of what happened, with no lock held and the supervisor's state whole.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "budget.h"
+#include "error.h"
+#include "pool.h"
+
+/* ---- done callbacks ----------------------------------------------------- */
+
+struct callback {
+    struct pool__watcher watcher; /* while the task is pending */
+    struct pool__notice notice;   /* from then on */
+    struct pool_future *future;   /* held */
+    pool_done_fn fn;
+    void *data;
+};
+
+static void
+call_back(struct pool__notice *notice)
+{
+    struct callback *cb = pool__container(notice, struct callback, notice);
+    struct pool_future *future = cb->future;
+    struct pool__core *core = future->core;
+
+    pool__unlock(core);
+    cb->fn(future, cb->data);
+    pool__lock(core);
+    pool__free(cb);
+    pool__task_unref(future);
+}
+
+static void
+on_settled(struct pool__watcher *watcher, struct pool_future *future)
+{
+    struct callback *cb = pool__container(watcher, struct callback, watcher);
+
+    pool__notice_add(future->core, &cb->notice);
+}
+
+static int
+watch(struct pool_future *future, pool_done_fn fn, void *data)
+{
+    struct callback *cb = pool__malloc(sizeof *cb);
+
+    if (cb == NULL)
+        return pool__fail(
+            POOL_ENOMEM, "pool_future_add_done_callback: a callback");
+    *cb = (struct callback){.future = future, .fn = fn, .data = data};
+    cb->watcher.settled = on_settled;
+    cb->notice.run = call_back;
+    future->refs++;
+    pool__task_watch(future, &cb->watcher);
+    return 0;
+}
+
+int
+pool_future_add_done_callback(
+    pool_future_t *future, pool_done_fn callback, void *data)
+{
+    static const char who[] = "pool_future_add_done_callback";
+
+    if (future == NULL || callback == NULL)
+        return pool__fail(POOL_EINVAL, "%s: %s is NULL", who,
+            future == NULL ? "future" : "callback");
+    struct pool__core *core = future->core;
+    int rc = pool__enter(core, who);
+    if (rc < 0)
+        return rc;
+    if (!pool__task_settled(future)) {
+        rc = watch(future, callback, data);
+    } else {
+        future->refs++;
+        pool__unlock(core);
+        callback(future, data);
+        pool__lock(core);
+        pool__task_unref(future);
+    }
+    pool__leave(core);
+    return rc;
+}
+
+/* ---- lines of log ----------------------------------------------------------
+ */
+
+struct line {
+    struct pool__notice notice;
+    struct pool__core *core;
+    pool_log_t log;
+    char text[];
+};
+
+static void
+tell_line(struct pool__notice *notice)
+{
+    struct line *line = pool__container(notice, struct line, notice);
+    struct pool *pool = line->core->pool;
+
+    pool__unlock(line->core);
+    pool->log(&line->log, pool->log_data);
+    pool__lock(line->core);
+    pool__free(line);
+}
+
+void
+pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
+    const char *text, size_t length)
+{
+    struct line *line =
+        pool->log != NULL ? pool__malloc(sizeof *line + length + 1) : NULL;
+
+    if (line == NULL)
+        return; /* nobody wants it, or memory is out */
+    line->core = pool->core;
+    line->notice.run = tell_line;
+    memcpy(line->text, text, length);
+    line->text[length] = '\0';
+    line->log = (pool_log_t){.kind = kind,
+        .pid = pid,
+        .task_id = task_id,
+        .text = line->text,
+        .length = length};
+    pool__notice_add(pool->core, &line->notice);
+}
+
+/* ---- all of it
+ * --------------------------------------------------------------- */
+
+static void
+tell_drain(struct pool *pool)
+{
+    if (!pool->drain_wanted || pool->shut ||
+        pool->core->unsettled >= pool->max_pending)
+        return;
+    pool->drain_wanted = false;
+    if (pool->drain == NULL)
+        return;
+    pool__unlock(pool->core);
+    pool->drain(pool, pool->drain_data);
+    pool__lock(pool->core);
+}
+
+void
+pool__tell(struct pool *pool)
+{
+    struct pool__list *notices = &pool->core->notices;
+
+    while (!pool__list_empty(notices)) {
+        struct pool__list *node = notices->next;
+        pool__list_remove(node);
+        struct pool__notice *notice =
+            pool__list_entry(node, struct pool__notice, node);
+        notice->run(notice);
+        if (pool__budget_over())
+            return;
+    }
+    tell_drain(pool);
+}

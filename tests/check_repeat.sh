@@ -1,0 +1,69 @@
+#!/bin/sh
+# Run every test program N times on a quiet machine and N times with all CPUs
+# kept busy, and count the runs. Arguments: N, the programs.
+#
+# check-repeat.dir/ keeps what was done (`state`: a line for each run) and the
+# output of each run that failed. A second call goes on where the first was
+# stopped; `make check-repeat-clean` begins anew.
+set -u
+n=$1
+shift
+dir=check-repeat.dir
+mkdir -p "$dir" || exit 1
+touch "$dir/state"
+burners=
+
+# One loop for each CPU; they are ended by the pids that were kept.
+burn()
+{
+    cpus=$(nproc)
+    while [ "$cpus" -gt 0 ]; do
+        while :; do :; done &
+        burners="$burners $!"
+        cpus=$((cpus - 1))
+    done
+}
+
+calm()
+{
+    # shellcheck disable=SC2086 # one word for each pid
+    [ -z "$burners" ] || { kill $burners; wait $burners; } 2>/dev/null
+    burners=
+}
+
+trap calm EXIT
+trap 'exit 1' HUP INT TERM
+
+# once MODE NUMBER PROGRAM: unless it was done before.
+once()
+{
+    run="$1 $2 $3"
+    grep -q "^[a-z]* $run\$" "$dir/state" && return
+    out="$dir/$1-$2-$(basename "$3").out"
+    # A busy machine takes longer; Check's own clock must not end a case.
+    if CK_TIMEOUT_MULTIPLIER=4 \
+        "./$3" >"$out" 2>&1; then
+        rm -f "$out"
+        echo "passed $run" >>"$dir/state"
+    else
+        echo "failed $run" >>"$dir/state"
+        echo "failed: $run ($out)"
+    fi
+}
+
+for mode in quiet busy; do
+    [ "$mode" = quiet ] || burn
+    i=1
+    while [ "$i" -le "$n" ]; do
+        for program; do
+            once "$mode" "$i" "$program"
+        done
+        echo "$mode $i of $n"
+        i=$((i + 1))
+    done
+done
+calm
+passed=$(grep -c '^passed' "$dir/state")
+failed=$(grep -c '^failed' "$dir/state")
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
