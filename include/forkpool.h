@@ -723,15 +723,16 @@ POOL_API int pool_call_rank(const pool_call_t *call);
 POOL_API int pool_call_size(const pool_call_t *call);
 
 /* Send one line to the pool's log callback: printf text, cut at 1,023 bytes;
- * control characters become '?'. Lines arrive whole and in order, before the
- * task settles. Costs a system call.
- * Errors: POOL_EINVAL. Thread: the task's. Blocks: while the pipe is full. */
+ * control characters become '?'; an empty text sends nothing. Lines arrive
+ * whole and in order, before the task settles. Costs a system call. Errors:
+ * POOL_EINVAL. Thread: the task's. Blocks: while the pipe is full. */
 POOL_API int pool_call_log(pool_call_t *call, const char *text, ...)
     POOL_PRINTF(2, 3);
 
 /* 64 random bits for this task: made of the pool's seed and the task's number
- * (pool_future_id), in a scatter of the number of the chunk's first row. The
- * same whatever worker, schedule or backend runs it, and at a retry. */
+ * (pool_future_id), in a scatter of the number of the chunk's first row, in a
+ * map of the task's number and the item's place in its chunk. The same whatever
+ * worker, schedule or backend runs it, and at a retry. */
 POOL_API uint64_t pool_call_seed(const pool_call_t *call);
 
 /* Whether the task was asked to stop (pool_future_cancel_running or
