@@ -424,6 +424,38 @@ none_is_lost(const struct drive *d)
     ck_assert_int_eq(notes.count, N);
 }
 
+/* One that blocks holds its driving thread up and nothing else: workers run
+ * on, and what they did is told afterwards. */
+static void
+block_till_ended(pool_future_t *future, void *data)
+{
+    struct gate *gate = data;
+
+    (void)future;
+    gate_open(gate);
+    (void)test_await(&gate->ended, 1);
+}
+
+static void
+one_that_blocks(const struct drive *d)
+{
+    struct gate *gate = gate_new();
+    pool_t *pool = drive_pool(d, 2);
+    pool_future_t *first, *other = gate_submit(pool, gate);
+    int five = 0;
+
+    drive_until_word(d, &gate->begun, 1);
+    ck_assert_int_eq(pool_submit(pool, &first, task_double, "d", 1.0), 0);
+    ck_assert_int_eq(
+        pool_future_add_done_callback(first, block_till_ended, gate), 0);
+    ck_assert_int_eq(drive_error(d, first), 0);
+    ck_assert_int_eq(drive_result(d, other, "i", &five), 0);
+    ck_assert_int_eq(five, 5);
+    pool_future_free(first);
+    pool_future_free(other);
+    drive_destroy(d, pool);
+}
+
 static const struct drive_case cases[] = {
     {"each_end_calls_once", each_end_calls_once, IN_ALL},
     {"many_keep_their_order", many_keep_their_order, IN_ALL},
@@ -434,6 +466,7 @@ static const struct drive_case cases[] = {
     {"a_callback_destroys_the_pool", a_callback_destroys_the_pool, IN_ALL},
     {"destroy_calls_back", destroy_calls_back, IN_ALL},
     {"none_is_lost", none_is_lost, IN_ALL},
+    {"one_that_blocks", one_that_blocks, IN_ALL},
     {NULL, NULL, 0},
 };
 
