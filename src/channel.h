@@ -64,6 +64,7 @@ struct pool__channel {
     bool broken;              /* a violation was told */
     bool writing;             /* writable is watched: the pipe was full */
     bool grown_out, grown_in; /* larger pipes were asked for */
+    bool starved;             /* it was not read, for want of time */
 
     /* Tasks in the worker's hands: ordinals head to tail - 1. */
     struct pool__sent *sent; /* a ring of POOL__RING */

@@ -274,14 +274,26 @@ end_of_stream(struct pool__channel *ch)
     ch->events->closed(ch->owner);
 }
 
+/* Where a turn is short, whoever comes late is read a little in the next one:
+ * the order of the channels is always the same. */
+static bool
+has_time(struct pool__channel *ch)
+{
+    bool starved = ch->starved;
+
+    ch->starved = pool__budget_over() && !starved;
+    return !ch->starved;
+}
+
 void
 pool__channel_read(struct pool__channel *ch, size_t budget)
 {
     size_t before = 0;
 
-    while (
-        before < budget && !ch->broken && !ch->ended && !pool__budget_over()) {
-        ssize_t got = read_some(ch);
+    if (!has_time(ch))
+        return;
+    do {
+        ssize_t got = ch->broken || ch->ended ? -1 : read_some(ch);
         if (got == 0 && !ch->broken)
             end_of_stream(ch);
         if (got <= 0)
@@ -291,7 +303,7 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
             pool__pipe_grow(ch->result_read, &ch->grown_in);
         else if (ch->big.block == NULL)
             break; /* the pipe is empty, most likely: spare a system call */
-    }
+    } while (before < budget && !pool__budget_over());
     if (before != 0)
         ch->events->progress(ch->owner);
 }

@@ -36,12 +36,8 @@ void
 pool__close_begin(struct pool *pool)
 {
     pool->shut = pool->closing = pool->core->wake = true;
-    if (pool->drive == POOL__DRIVE_SERIAL) {
-        pool__model_release(&pool->models, 0, true);
-        if (pool->finalizer != NULL)
-            pool->finalizer(pool->state);
+    if (pool->drive == POOL__DRIVE_SERIAL)
         return;
-    }
     uv_update_time(&pool->loop); /* the grace begins now */
     pool->table.wanted = 0;
     pool->sched.closing = true;
@@ -97,10 +93,21 @@ free_pool(struct pool *pool)
         on_closed(data);
 }
 
+/* The process was the worker; no task of it runs now. */
+static void
+retire_here(struct pool *pool)
+{
+    pool__model_release(&pool->models, 0, true);
+    if (pool->finalizer != NULL)
+        pool->finalizer(pool->state);
+}
+
 void
 pool__close_finish(struct pool *pool)
 {
-    if (pool->drive != POOL__DRIVE_SERIAL)
+    if (pool->drive == POOL__DRIVE_SERIAL)
+        retire_here(pool);
+    else
         (void)pool__drive(pool, is_closed, pool, -1, "pool_destroy");
     free_pool(pool);
 }
@@ -113,6 +120,7 @@ join_thread(struct pool *pool)
     pool__unlock(pool->core);
     pthread_join(pool->thread.id, NULL);
     pool__lock(pool->core);
+    pool__dismiss_waiters(pool->core);
     free_pool(pool);
 }
 
@@ -149,6 +157,8 @@ forget(struct pool *pool)
 {
     struct pool__core *core = pool->core;
 
+    if (core->threaded && pthread_mutex_trylock(&core->lock) != 0)
+        return; /* the fork came while its state was being changed */
     if (pool->drive != POOL__DRIVE_SERIAL) {
         int rc = uv_loop_fork(&pool->loop);
         pool__sched_forget(&pool->sched);

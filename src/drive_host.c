@@ -151,7 +151,8 @@ pool__host_close(struct pool *pool)
 {
     if (pool->host.prepare == NULL)
         return; /* under way */
-    uv_close((uv_handle_t *)pool->host.poll, on_handle_closed);
+    /* libuv calls back for the handle that was closed last first. */
     uv_close((uv_handle_t *)pool->host.prepare, on_last_closed);
+    uv_close((uv_handle_t *)pool->host.poll, on_handle_closed);
     pool->host.prepare = NULL;
 }

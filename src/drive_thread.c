@@ -19,6 +19,7 @@ free_pool(struct pool *pool)
     void (*on_closed)(void *) = pool->on_closed;
     void *data = pool->closed_data;
 
+    pool__dismiss_waiters(core);
     pool__close_free(pool);
     pool__leave(core);
     if (on_closed != NULL)

@@ -304,9 +304,9 @@ pool_future_free(pool_future_t *future)
 {
     if (future == NULL)
         return;
-    check_not_freed(future);
     if (enter(future, "pool_future_free") < 0)
         return;
+    check_not_freed(future);
     struct pool__core *core = future->core;
     pool__task_unref(future);
     pool__leave(core);

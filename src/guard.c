@@ -10,6 +10,7 @@
 #include "guard.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "budget.h"
 #include "error.h"
@@ -93,6 +94,17 @@ pool__wake_waiters(struct pool__core *core)
             pool__list_entry(node, struct pool__waiter, node);
         if (w->done(w->data))
             pthread_cond_signal(&w->changed);
+    }
+}
+
+void
+pool__dismiss_waiters(struct pool__core *core)
+{
+    while (!pool__list_empty(&core->waiters)) {
+        pool__wake_waiters(core);
+        pool__unlock(core);
+        sched_yield();
+        pool__lock(core);
     }
 }
 

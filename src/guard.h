@@ -32,6 +32,8 @@ int pool__wait_locked(
     struct pool__core *core, bool (*done)(void *), void *data, int timeout_ms);
 /* Wake those who have what they wait for. */
 void pool__wake_waiters(struct pool__core *core);
+/* The pool is about to be freed, all waits are over: let the waiters leave. */
+void pool__dismiss_waiters(struct pool__core *core);
 
 /* 0 or POOL_EINVAL for a timeout below -1. */
 int pool__check_timeout(int timeout_ms, const char *who);

@@ -5,6 +5,7 @@
  * another first; it goes when its own tasks are done and, unless it may do no
  * more of them, the other is ready. */
 #include "sched.h"
+#include "watch.h"
 
 #define NEVER UINT64_MAX
 
@@ -80,13 +81,14 @@ next_look(const struct pool__sched *s, const struct pool__proc *proc)
 static void
 set_timer(struct pool__sched *s, uint64_t next)
 {
+    uv_update_time(s->table->loop);
     uint64_t now = uv_now(s->table->loop);
     uint64_t ms = next > now ? next - now : 1; /* never twice in a turn */
 
     if (next == NEVER || (uv_is_active((uv_handle_t *)&s->life) &&
                              uv_timer_get_due_in(&s->life) <= ms))
         return;
-    uv_timer_start(&s->life, pool__life_on_timer, ms, 0);
+    pool__timer_start(&s->life, pool__life_on_timer, ms, 0);
 }
 
 void

@@ -30,7 +30,8 @@ pool__has_work(struct pool *pool)
     return pool->stale || pool->cancelling != POOL__CANCEL_NONE ||
            !pool__list_empty(&pool->sched.dirty) ||
            !pool__list_empty(&core->notices) || core->trash != NULL ||
-           is_finished(pool) || (pool->closing && pool__close_ready(pool));
+           pool__drain_due(pool) || is_finished(pool) ||
+           (pool->closing && pool__close_ready(pool));
 }
 
 static void
@@ -48,6 +49,16 @@ housekeeping(struct pool *pool)
         ;
 }
 
+/* Where a turn is short, nothing more is read before the program has heard
+ * what was read last: a worker may send more lines than the program takes. */
+static bool
+is_heard(struct pool *pool)
+{
+    if (pool__budget_limited())
+        pool__tell(pool);
+    return !pool__budget_limited() || pool__list_empty(&pool->core->notices);
+}
+
 void
 pool__turn(struct pool *pool, uv_run_mode mode)
 {
@@ -55,10 +66,12 @@ pool__turn(struct pool *pool, uv_run_mode mode)
     uv_update_time(&pool->loop); /* the program may have been away */
     housekeeping(pool);
     pool__sched_flush(&pool->sched);
-    pool->stale = false;
-    uv_run(&pool->loop, mode);
-    pool->alarm.heard = true; /* if it is open, the kernel knows of it now */
-    pool__tell(pool);
+    if (is_heard(pool)) {
+        pool->stale = false;
+        uv_run(&pool->loop, mode);
+        pool->alarm.heard = true; /* if open, the kernel knows of it now */
+        pool__tell(pool);
+    }
     pool->driving = false;
 }
 
@@ -180,6 +193,8 @@ pool__settle_down(struct pool *pool)
         break;
     case POOL__DRIVE_HOST:
         pool__host_keep(pool);
+        if (!pool->driving)
+            pool__alarm_set(pool);
         break;
     case POOL__DRIVE_CALLER:
     case POOL__DRIVE_SERIAL:

@@ -58,6 +58,26 @@ watch(struct pool_future *future, pool_done_fn fn, void *data)
     return 0;
 }
 
+/* It has settled: call back now, in this thread. Where that is the one that
+ * drives, it is like every other callback. */
+static void
+call_now(struct pool_future *future, pool_done_fn callback, void *data)
+{
+    struct pool__core *core = future->core;
+    struct pool *pool = core->threaded ? NULL : core->pool;
+    bool was_driving = pool != NULL && pool->driving;
+
+    future->refs++;
+    if (pool != NULL)
+        pool->driving = true;
+    pool__unlock(core);
+    callback(future, data);
+    pool__lock(core);
+    if (pool != NULL)
+        pool->driving = was_driving;
+    pool__task_unref(future);
+}
+
 int
 pool_future_add_done_callback(
     pool_future_t *future, pool_done_fn callback, void *data)
@@ -71,15 +91,10 @@ pool_future_add_done_callback(
     int rc = pool__enter(core, who);
     if (rc < 0)
         return rc;
-    if (!pool__task_settled(future)) {
+    if (pool__task_settled(future))
+        call_now(future, callback, data);
+    else
         rc = watch(future, callback, data);
-    } else {
-        future->refs++;
-        pool__unlock(core);
-        callback(future, data);
-        pool__lock(core);
-        pool__task_unref(future);
-    }
     pool__leave(core);
     return rc;
 }
@@ -130,13 +145,19 @@ pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
 /* ---- all of it
  * --------------------------------------------------------------- */
 
+bool
+pool__drain_due(const struct pool *pool)
+{
+    return pool->core->drain_wanted && !pool->shut &&
+           pool->core->unsettled < pool->max_pending;
+}
+
 static void
 tell_drain(struct pool *pool)
 {
-    if (!pool->drain_wanted || pool->shut ||
-        pool->core->unsettled >= pool->max_pending)
+    if (!pool__drain_due(pool))
         return;
-    pool->drain_wanted = false;
+    pool->core->drain_wanted = false;
     if (pool->drain == NULL)
         return;
     pool__unlock(pool->core);

@@ -71,7 +71,6 @@ struct pool {
     void *log_data;
     void (*drain)(pool_t *pool, void *data);
     void *drain_data;
-    bool drain_wanted; /* a submit was refused */
     void (*finalizer)(void *state);
     uint8_t *setup; /* bytes that tell workers of initializer and finalizer */
 
@@ -145,6 +144,8 @@ void pool__close_finish(struct pool *pool);
 
 /* Run what waits to be told to the program. */
 void pool__tell(struct pool *pool);
+/* Whether the drain callback is to be called. */
+bool pool__drain_due(const struct pool *pool);
 /* A line for the log callback; a newline at its end is dropped. */
 void pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
     const char *text, size_t length);

@@ -17,9 +17,10 @@
 #include "proto.h"
 #include "watch.h"
 
-#define STATUS_WAIT_MS 200  /* from the pidfd's word to the verdict */
-#define KILL_RETRY_MS 100   /* a forkserver that does not answer is bypassed */
-#define SPAWN_WAIT_MS 5000 /* a forkserver that takes longer is replaced */
+#define STATUS_WAIT_MS 200   /* from the pidfd's word to the verdict */
+#define KILL_RETRY_MS 100    /* a forkserver that does not answer is bypassed */
+#define ABANDON_WAIT_MS 1000 /* for a fork that nobody wants any more */
+#define SPAWN_WAIT_MS 5000   /* a forkserver that takes longer is replaced */
 
 typedef void action(struct pool__proc *proc);
 
@@ -110,8 +111,8 @@ signal_group(struct pool__proc *proc, int signal)
     if (is_direct(proc))
         pool__direct_signal(proc->pid, proc->pidfd, signal);
     else if (proc->generation != proc->forkserver->generation ||
-        pool__forkserver_signal(
-            proc->forkserver, proc->config.incarnation, signal) < 0)
+             pool__forkserver_signal(
+                 proc->forkserver, proc->config.incarnation, signal) < 0)
         (void)pool__pidfd_signal(proc->pidfd, signal);
 }
 
@@ -120,15 +121,15 @@ kill_now(struct pool__proc *proc)
 {
     proc->state = POOL__PROC_KILLED;
     signal_group(proc, SIGKILL);
-    uv_timer_start(&proc->timer, on_timer, KILL_RETRY_MS, KILL_RETRY_MS);
+    pool__timer_start(&proc->timer, on_timer, KILL_RETRY_MS, KILL_RETRY_MS);
 }
 
 /* A child of this process: how it ended. False: that is still to come. */
 static bool
 reap(struct pool__proc *proc)
 {
-    int rc = pool__direct_reap(
-        proc->pid, proc->pidfd, &proc->ending.wait_status);
+    int rc =
+        pool__direct_reap(proc->pid, proc->pidfd, &proc->ending.wait_status);
 
     proc->ending.known = rc == 0;
     return rc != -EAGAIN;
@@ -139,7 +140,8 @@ static void
 kill_again(struct pool__proc *proc)
 {
     if (is_direct(proc) && proc->death.data == NULL && reap(proc))
-        pool__proc_event(proc, POOL__EV_DEATH); /* its pidfd could not be watched */
+        pool__proc_event(
+            proc, POOL__EV_DEATH); /* its pidfd could not be watched */
     else if (proc->pidfd >= 0)
         (void)pool__pidfd_signal(proc->pidfd, SIGKILL);
     else
@@ -155,7 +157,7 @@ terminate(struct pool__proc *proc)
     }
     proc->state = POOL__PROC_STOPPING;
     signal_group(proc, SIGTERM);
-    uv_timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
+    pool__timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
 }
 
 /* It is dying, most likely; one that lives on is no worker any more. */
@@ -167,7 +169,7 @@ closed(struct pool__proc *proc)
         return;
     }
     proc->state = POOL__PROC_STOPPING;
-    uv_timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
+    pool__timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
 }
 
 /* Politely: it ends after what it has been sent. */
@@ -182,15 +184,18 @@ retire(struct pool__proc *proc)
     }
     proc->state = POOL__PROC_STOPPING;
     pool__channel_flush(&proc->channel);
-    uv_timer_start(&proc->timer, on_timer,
+    pool__timer_start(&proc->timer, on_timer,
         (uint64_t)(proc->grace_ms > 0 ? proc->grace_ms : 0), 0);
 }
 
 static void
 abandon(struct pool__proc *proc)
 {
+    uint64_t grace = (uint64_t)(proc->grace_ms > 0 ? proc->grace_ms : 0);
+
     proc->unwanted = true;
-    uv_timer_start(&proc->timer, on_timer, (uint64_t)proc->grace_ms, 0);
+    pool__timer_start(
+        &proc->timer, on_timer, pool__max(grace, ABANDON_WAIT_MS), 0);
 }
 
 /* The setup goes ahead of everything. */
@@ -236,7 +241,7 @@ spawned(struct pool__proc *proc)
         proc->unwanted = true;
     uv_timer_stop(&proc->timer);
     if (proc->start_wait_ms > 0)
-        uv_timer_start(
+        pool__timer_start(
             &proc->timer, on_timer, (uint64_t)proc->start_wait_ms, 0);
     if (proc->unwanted)
         kill_now(proc);
@@ -290,7 +295,7 @@ died(struct pool__proc *proc)
     if (decided)
         finish(proc);
     else
-        uv_timer_start(&proc->timer, on_timer, STATUS_WAIT_MS, 0);
+        pool__timer_start(&proc->timer, on_timer, STATUS_WAIT_MS, 0);
 }
 
 /* Who waits for the status waits no longer. */
@@ -395,7 +400,7 @@ pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
     }
     uv_timer_init(loop, &proc->timer);
     proc->timer.data = proc;
-    uv_timer_start(&proc->timer, on_timer, SPAWN_WAIT_MS, 0);
+    pool__timer_start(&proc->timer, on_timer, SPAWN_WAIT_MS, 0);
     proc->handles = 1;
     return 0;
 }

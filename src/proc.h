@@ -99,7 +99,8 @@ struct pool__proc {
 };
 
 /* A new incarnation; it is asked for at once, or forked: then its pid is set,
- * and the caller tells SPAWNED. 0 or a negative code, nothing left behind. grace_ms: between SIGTERM and SIGKILL. */
+ * and the caller tells SPAWNED. 0 or a negative code, nothing left behind.
+ * grace_ms: between SIGTERM and SIGKILL. */
 int pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
     struct pool__inbox *inbox, struct pool__forkserver *forkserver,
     const struct pool__worker_config *config, int grace_ms,

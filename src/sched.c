@@ -374,6 +374,8 @@ pool__sched_take_back(
     }
     proc->sched.queued_ns = AHEAD_NS; /* nothing more until it is idle */
     pool__sched_place(s, proc);
+    if (proc->sched.timed)
+        pool__sched_watch_deadline(s, proc);
 }
 
 static void

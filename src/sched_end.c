@@ -13,6 +13,7 @@
 
 #include "budget.h"
 #include "machine.h"
+#include "watch.h"
 
 #define LOSSES_MAX 3  /* a task whose arguments kill who reads them */
 #define TAIL_MAX 2049 /* bytes of what a worker printed, with NUL */
@@ -35,6 +36,8 @@ pool__sched_take(struct pool__sched *s, struct pool_future *task)
     proc->sched.queued_ns -=
         pool__min(proc->sched.queued_ns, task->estimate_ns);
     pool__sched_place(s, proc);
+    if (proc->sched.timed) /* another task may be the next one now */
+        pool__sched_watch_deadline(s, proc);
     pool__sched_run(s); /* another task may have its place */
     return true;
 }
@@ -66,7 +69,8 @@ kill_worker(struct pool__sched *s, struct pool__proc *proc, bool *claimed)
     task = pool__channel_abandon(&proc->channel, claimed);
     if (task != NULL)
         task->proc = NULL;
-    pool__proc_event(proc, POOL__EV_TERM);
+    proc->useful = true; /* it was no failed start */
+    pool__proc_ask(proc, POOL__EV_TERM);
     pool__table_leave(s->table, proc);
     return task;
 }
@@ -134,7 +138,7 @@ set_timer(struct pool__sched *s, int64_t left_ns)
         (uv_is_active((uv_handle_t *)&s->deadline) &&
             uv_timer_get_due_in(&s->deadline) <= ms))
         return;
-    uv_timer_start(&s->deadline, pool__sched_on_deadline, ms, 0);
+    pool__timer_start(&s->deadline, pool__sched_on_deadline, ms, 0);
 }
 
 void
@@ -319,10 +323,12 @@ cancel_queued(struct pool__sched *s)
     return true;
 }
 
-static void
+/* Whether there was something to cancel. */
+static bool
 cancel_sent(struct pool__sched *s, struct pool__proc *proc)
 {
     struct pool__channel *ch = &proc->channel;
+    size_t held = ch->held;
 
     for (uint64_t o = ch->head; o < ch->tail; o++) {
         struct pool_future *task = pool__channel_task(ch, o);
@@ -330,6 +336,7 @@ cancel_sent(struct pool__sched *s, struct pool__proc *proc)
             pool__task_cancelled(task);
     }
     pool__sched_place(s, proc);
+    return ch->held != held;
 }
 
 static void
@@ -349,11 +356,10 @@ pool__sched_cancel_some(struct pool__sched *s, bool running)
     s->halted = true;
     pool__table_each(proc, s->table)
     {
-        if (proc->state != POOL__PROC_GONE)
-            cancel_sent(s, proc);
+        bool some = proc->state != POOL__PROC_GONE && cancel_sent(s, proc);
         if (running)
             cancel_begun(proc);
-        if (pool__budget_over())
+        if (some && pool__budget_over())
             return false;
     }
     if (!cancel_queued(s))

@@ -18,19 +18,26 @@ has_room(void *data)
            pool->broken;
 }
 
-/* The queue is full: wait as the task's options say. */
 static int
-await_room(
-    struct pool *pool, const char *who, const pool_task_options_t *options)
+refuse(struct pool *pool, const char *who)
 {
-    int wait_ms = options != NULL ? options->wait_ms : 0;
-
-    if (wait_ms != 0)
-        return pool__drive(pool, has_room, pool, wait_ms, who);
     pool->core->stats.rejected++;
-    pool->drain_wanted = pool->core->wake = true;
+    pool->core->drain_wanted = pool->core->wake = true;
     return pool__fail(POOL_EAGAIN, "%s: %zu tasks are unsettled, the limit",
         who, pool->core->unsettled);
+}
+
+/* The queue is full: wait as the task's options say, at most until END. */
+static int
+await_room(struct pool *pool, const char *who, int wait_ms, uint64_t end)
+{
+    if (wait_ms == 0)
+        return refuse(pool, who);
+    if (wait_ms > 0) {
+        uint64_t now = pool__now_ns();
+        wait_ms = now < end ? (int)((end - now + 999999) / 1000000) : 0;
+    }
+    return pool__drive(pool, has_room, pool, wait_ms, who);
 }
 
 static int
@@ -81,12 +88,15 @@ pool__task_prepare(struct pool *pool, const char *who, pool_fn fn, size_t size,
     void *block, const pool_task_options_t *options, struct pool_future **task)
 {
     uint16_t number = 0;
+    int wait_ms = options != NULL ? options->wait_ms : 0;
+    uint64_t end =
+        wait_ms > 0 ? pool__now_ns() + (uint64_t)wait_ms * 1000000 : 0;
     int rc = fn != NULL ? check_submit(pool, who, size)
                         : pool__fail(POOL_EINVAL, "%s: fn is NULL", who);
 
     while (rc == 0 && pool__unlikely(pool->max_pending != 0) &&
            pool->core->unsettled >= pool->max_pending) {
-        rc = await_room(pool, who, options);
+        rc = await_room(pool, who, wait_ms, end);
         if (rc == 0)
             rc = check_submit(pool, who, size);
     }

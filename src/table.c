@@ -77,7 +77,7 @@ back_off(struct pool__table *t)
 
     t->failures++;
     t->stats->start_failures++;
-    uv_timer_start(&t->backoff, on_backoff,
+    pool__timer_start(&t->backoff, on_backoff,
         delay < BACKOFF_LAST_MS ? delay : BACKOFF_LAST_MS, 0);
 }
 
@@ -92,7 +92,7 @@ start_failed(struct pool__table *t, int error)
         t->error = error;
         back_off(t);
     }
-    if (t->failures >= t->max_failures && t->living == 0) {
+    if (t->failures >= t->max_failures && t->living == 0 && t->leaving == 0) {
         uv_timer_stop(&t->backoff);
         pool__table_break(t, "no worker could be started, and none is left");
     }
@@ -180,8 +180,9 @@ pool__table_fill(struct pool__table *t)
         rc = start_one(t);
     if (rc < 0)
         start_failed(t, rc);
-    else if (t->spawning == 0 && may_start(t)) /* no report will go on with it */
-        uv_timer_start(&t->backoff, on_backoff, 1, 0);
+    else if (t->spawning == 0 &&
+             may_start(t)) /* no report will go on with it */
+        pool__timer_start(&t->backoff, on_backoff, 1, 0);
 }
 
 /* ---- what procs tell -------------------------------------------------- */
@@ -343,6 +344,8 @@ stop_listening(struct pool__table *t)
 static void
 forkserver_lost(struct pool__table *t)
 {
+    unsigned lost = t->forkserver.generation;
+
     stop_listening(t);
     pool__forkserver_lost(&t->forkserver);
     if (t->ending) {
@@ -352,6 +355,8 @@ forkserver_lost(struct pool__table *t)
     t->error = -ECHILD;
     pool__table_each(proc, t)
     {
+        if (proc->generation != lost)
+            continue; /* of the next one */
         if (proc->state == POOL__PROC_SPAWNING) {
             t->spawning--;
             pool__proc_event(proc, POOL__EV_REFUSED);
@@ -454,7 +459,7 @@ pool__table_end(struct pool__table *t)
         return;
     t->ending = true;
     pool__forkserver_ask_end(&t->forkserver);
-    uv_timer_start(&t->backoff, on_backoff, END_WAIT_MS, 0);
+    pool__timer_start(&t->backoff, on_backoff, END_WAIT_MS, 0);
 }
 
 void

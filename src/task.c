@@ -253,6 +253,7 @@ settle(struct pool_future *task, enum pool__task_state state, int code)
     task->code = code;
     task->proc = NULL;
     task->core->unsettled--;
+    task->core->wake |= task->core->drain_wanted;
     if (pool__unlikely(task->watchers != NULL)) {
         task->refs++; /* a watcher may free it */
         tell_watchers(task);

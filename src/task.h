@@ -34,14 +34,15 @@ struct pool__notice {
 /* What the futures of a pool share; outlives the pool until the last of them
  * is freed. */
 struct pool__core {
-    struct pool *pool;         /* NULL: destroyed */
-    uint64_t stamp;            /* of the process that owns it */
-    const void *thread;        /* that drives it */
-    bool threaded;             /* any thread may call: under lock */
-    bool wake;                 /* pool__leave has something to do */
-    bool embedded;             /* somebody sleeps on the loop's descriptor */
-    bool sliced;               /* large blocks are freed piece by piece */
-    pthread_mutex_t lock;      /* of a thread-driven pool; see guard.c */
+    struct pool *pool;    /* NULL: destroyed */
+    uint64_t stamp;       /* of the process that owns it */
+    const void *thread;   /* that drives it */
+    bool threaded;        /* any thread may call: under lock */
+    bool wake;            /* pool__leave has something to do */
+    bool drain_wanted;    /* a submit was refused: tell when there is room */
+    bool embedded;        /* somebody sleeps on the loop's descriptor */
+    bool sliced;          /* large blocks are freed piece by piece */
+    pthread_mutex_t lock; /* of a thread-driven pool; see guard.c */
     struct pool__list waiters; /* threads that wait */
     struct pool__list notices; /* for the program, oldest first */
     struct pool__cells cells;

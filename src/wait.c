@@ -36,6 +36,7 @@ has_core(const struct pool__gate *gate, const struct pool__core *core)
     return false;
 }
 
+/* A gate holds its cores: callbacks may free the futures meanwhile. */
 static int
 add_core(struct pool__gate *gate, struct pool__core *core, const char *who)
 {
@@ -45,8 +46,22 @@ add_core(struct pool__gate *gate, struct pool__core *core, const char *who)
     if (cores == NULL)
         return pool__fail(POOL_ENOMEM, "%s: a list of pools", who);
     gate->cores = cores;
+    int rc = pool__enter(core, who);
+    if (rc < 0)
+        return rc;
+    core->cells_out++;
+    pool__leave(core);
     gate->cores[gate->count++] = core;
     return 0;
+}
+
+static void
+let_core_go(struct pool__core *core)
+{
+    if (pool__enter(core, "the end of a wait") < 0)
+        return; /* in a child that was forked meanwhile */
+    core->cells_out--;
+    pool__leave(core);
 }
 
 int
@@ -85,6 +100,9 @@ pool__gate_close(struct pool__gate *gate)
     if (gate->event >= 0)
         close(gate->event);
     gate->event = -1;
+    for (size_t i = 0; i < gate->count; i++)
+        let_core_go(gate->cores[i]);
+    gate->count = 0;
     pool__free(gate->cores);
     gate->cores = NULL;
 }
@@ -113,7 +131,7 @@ drive_each(struct pool__gate *gate, struct pollfd *set, int most)
             continue;
         do
             pool__drive_once(pool);
-        while (pool->stale);
+        while (pool->stale && !pool->driving);
         int next = uv_backend_timeout(&pool->loop);
         if (next >= 0 && (most < 0 || next < most))
             most = next;

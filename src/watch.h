@@ -1,4 +1,4 @@
-/* Watching descriptors in a pool's loop. */
+/* Watching descriptors and times in a pool's loop. */
 #ifndef POOL_SRC_WATCH_H
 #define POOL_SRC_WATCH_H
 
@@ -16,6 +16,16 @@ pool__watch_start(uv_poll_t *handle, int events, uv_poll_cb callback)
     if (stale != NULL)
         *stale = true;
     return uv_poll_start(handle, events, callback);
+}
+
+/* As uv_timer_start, from now on: a loop that hasn't run for long, because
+ * nothing happened, has an old clock. */
+static inline void
+pool__timer_start(
+    uv_timer_t *timer, uv_timer_cb callback, uint64_t ms, uint64_t repeat_ms)
+{
+    uv_update_time(timer->loop);
+    uv_timer_start(timer, callback, ms, repeat_ms);
 }
 
 #endif

@@ -7,6 +7,29 @@
 
 #include "forkpool.h"
 
+/* Sanitizers that change what a process may do. gcc defines the names, clang
+ * has features. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TEST_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define TEST_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) && !defined(TEST_ASAN)
+#define TEST_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(TEST_TSAN)
+#define TEST_TSAN 1
+#endif
+#ifndef TEST_ASAN
+#define TEST_ASAN 0
+#endif
+#ifndef TEST_TSAN
+#define TEST_TSAN 0
+#endif
+
 #define PATIENCE_MS 20000 /* a loaded machine does not fail a test */
 
 /* Whether the full suites were asked for (FORKPOOL_TEST_FULL=1). */
