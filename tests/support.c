@@ -73,7 +73,8 @@ test_end(void)
 
     ck_assert_msg(child == -1 && errno == ECHILD, "a child is left");
     ck_assert_int_eq(count_descriptors(), descriptors_before);
-    ck_assert_int_eq((int)pool__mem_live, (int)blocks_before);
+    ck_assert_int_eq((int)__atomic_load_n(&pool__mem_live, __ATOMIC_ACQUIRE),
+        (int)blocks_before);
 }
 
 pool_t *
