@@ -15,7 +15,8 @@
 #include "machine.h"
 #include "watch.h"
 
-#define LOSSES_MAX 3  /* a task whose arguments kill who reads them */
+#define LOSSES_MAX 3 /* a task whose arguments kill who reads them */
+#define UNBEGUN_NS INT64_C(2000000000) /* to begin a task, at least */
 #define TAIL_MAX 2049 /* bytes of what a worker printed, with NUL */
 
 /* ---- taking out ------------------------------------------------------- */
@@ -112,8 +113,8 @@ next_since(struct pool__proc *proc, uint64_t now)
     return proc->sched.next_since_ns;
 }
 
-/* How long the oldest task may still take, ns; <= 0: it is late; INT64_MAX:
- * it has no limit. */
+/* How long the oldest task may still take, or to look at it again, ns; <= 0: it
+ * is late; INT64_MAX: it has no limit. */
 static int64_t
 time_left(struct pool__sched *s, struct pool__proc *proc)
 {
@@ -126,7 +127,14 @@ time_left(struct pool__sched *s, struct pool__proc *proc)
     uint64_t now = pool__now_ns(), since = next_since(proc, now);
     if (limit == 0)
         return INT64_MAX;
-    return (int64_t)limit * 1000000 - (int64_t)(now - since);
+    int64_t limit_ns = (int64_t)limit * 1000000;
+    int64_t passed = (int64_t)(now - since);
+    if (proc->sched.next_runs || limit_ns >= UNBEGUN_NS)
+        return limit_ns - passed;
+    /* It isn't begun, perhaps for want of a CPU: it has longer, but is looked
+     * at when it would be late if it began now. */
+    int64_t left = UNBEGUN_NS - passed;
+    return left < limit_ns ? left : limit_ns;
 }
 
 static void
