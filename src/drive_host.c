@@ -13,8 +13,9 @@
 
 #define BUDGET_NS 400000 /* of a turn, and then the step that is begun */
 #define LIMIT_NS 1000000 /* that a debug build asserts ... */
-#define MOST_NS 10000000 /* but for what a loaded machine adds: */
-#define SLIPS_ONE_IN 50  /* some turns, by no more than this */
+#define MOST_NS 20000000 /* but for what a loaded machine adds: */
+#define SLIPS_ONE_IN 10  /* turns, by no more than this, */
+#define SLIPS_FEW 20     /* and so many of a pool that has had few */
 #define PIECE ((size_t)128 << 10) /* bytes read or written at once */
 
 /* What the library took of the host's thread. The kernel's part of it (a pipe
@@ -32,7 +33,7 @@ measure(struct pool *pool, uint64_t used_ns)
         return;
     uint64_t slips = ++pool->host.slips;
     if (used_ns <= MOST_NS &&
-        (slips <= 3 || slips * SLIPS_ONE_IN <= pool->host.turns))
+        (slips <= SLIPS_FEW || slips * SLIPS_ONE_IN <= pool->host.turns))
         return;
     fprintf(stderr,
         "forkpool: %s: %llu us of the host's loop in one turn (%llu of %llu "
