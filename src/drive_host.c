@@ -100,7 +100,6 @@ pool__host_open(struct pool *pool, uv_loop_t *loop)
 
     if (rc < 0)
         return rc;
-    pool->host.loop = loop;
     pool->host.poll = pool__malloc(sizeof *pool->host.poll);
     pool->host.prepare = pool__malloc(sizeof *pool->host.prepare);
     if (pool->host.poll == NULL || pool->host.prepare == NULL)

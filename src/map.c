@@ -15,21 +15,6 @@ bad(const char *what)
     return pool__fail(POOL_EINVAL, "pool_map: %s", what);
 }
 
-static int
-check_known(struct pool *pool, pool_fn fn)
-{
-    uint16_t number;
-
-    if (pool->drive == POOL__DRIVE_SERIAL)
-        return 0;
-    int rc = pool__function_number(
-        &pool->sched.functions, &pool->table.forkserver.modules, fn, &number);
-    if (rc == 0 && !pool->sched.functions.list[number].known)
-        rc = pool__fail(POOL_ENOFUNC,
-            "pool_map: fn is a function that workers cannot know");
-    return rc;
-}
-
 /* The core must outlive the pool until the map is freed. */
 static int
 let_go(struct pool__core *core, const char *who)
@@ -117,7 +102,7 @@ make_map(struct pool *pool, struct pool_map **map,
     int rc = check_options(options);
 
     if (rc == 0)
-        rc = check_known(pool, fn);
+        rc = pool__check_known(pool, fn, "pool_map: fn");
     if (rc < 0)
         return rc;
     *map = map_new(pool, options);

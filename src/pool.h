@@ -41,8 +41,7 @@ struct pool {
         bool heard; /* the loop has run since it was opened */
         uv_poll_t handle;
     } alarm;
-    struct { /* see drive_host.c */
-        uv_loop_t *loop;
+    struct {             /* see drive_host.c */
         uv_poll_t *poll; /* of our loop's descriptor, in the host's */
         uv_prepare_t *prepare;
         bool busy;             /* keeps uv_run going */
@@ -162,6 +161,9 @@ int pool__task_prepare(struct pool *pool, const char *who, pool_fn fn,
 void pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
     struct pool_future **future);
 
+/* 0, or POOL_ENOFUNC for what workers can't call; fn may be NULL. what: the
+ * public function and the argument. */
+int pool__check_known(struct pool *pool, pool_fn fn, const char *what);
 /* A call as a serial pool makes it. */
 void pool__serial_call(
     struct pool *pool, struct pool_call *call, uint64_t number);

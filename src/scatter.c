@@ -114,32 +114,17 @@ check_job(const pool_job_t *job)
 }
 
 static int
-check_known(struct pool *pool, pool_fn fn, const char *what)
-{
-    uint16_t number;
-
-    if (fn == NULL || pool->drive == POOL__DRIVE_SERIAL)
-        return 0;
-    int rc = pool__function_number(
-        &pool->sched.functions, &pool->table.forkserver.modules, fn, &number);
-    if (rc == 0 && !pool->sched.functions.list[number].known)
-        rc = pool__fail(POOL_ENOFUNC,
-            "pool_scatter: job.%s is a function that workers cannot know",
-            what);
-    return rc;
-}
-
-static int
 check_functions(struct pool *pool, const pool_job_t *job)
 {
-    int rc = check_known(pool, (pool_fn)(void (*)(void))job->build, "build");
+    int rc = pool__check_known(
+        pool, (pool_fn)(void (*)(void))job->build, "pool_scatter: job.build");
 
     if (rc == 0)
-        rc =
-            check_known(pool, (pool_fn)(void (*)(void))job->execute, "execute");
+        rc = pool__check_known(pool, (pool_fn)(void (*)(void))job->execute,
+            "pool_scatter: job.execute");
     if (rc == 0)
-        rc =
-            check_known(pool, (pool_fn)(void (*)(void))job->release, "release");
+        rc = pool__check_known(pool, (pool_fn)(void (*)(void))job->release,
+            "pool_scatter: job.release");
     return rc;
 }
 

@@ -115,6 +115,21 @@ pool__task_prepare(struct pool *pool, const char *who, pool_fn fn, size_t size,
     return pool__fail(POOL_ENOMEM, "%s: a task's options", who);
 }
 
+int
+pool__check_known(struct pool *pool, pool_fn fn, const char *what)
+{
+    uint16_t number;
+
+    if (fn == NULL || pool->drive == POOL__DRIVE_SERIAL)
+        return 0;
+    int rc = pool__function_number(
+        &pool->sched.functions, &pool->table.forkserver.modules, fn, &number);
+    if (rc == 0 && !pool->sched.functions.list[number].known)
+        rc = pool__fail(
+            POOL_ENOFUNC, "%s is a function that workers cannot know", what);
+    return rc;
+}
+
 static void
 log_here(void *data, const char *text, size_t size)
 {

@@ -14,14 +14,11 @@
 
 #define TICK_MS 5 /* how often what raises no event is looked at */
 #define MOST_POOLS 64
-#define ARENA ((size_t)4 << 20)
 
 static pool_t *pools[MOST_POOLS]; /* open ones: pool_poll in caller drive */
 static size_t pool_count;
 static uv_loop_t loop; /* host drive */
 static uv_timer_t guard;
-static char *arena; /* what `shared` gives out */
-static size_t arena_used;
 
 /* ---- the drives --------------------------------------------------------- */
 
@@ -379,22 +376,10 @@ read_word(const int *word)
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
-/* One block, mapped before the first pool: a worker's memory is that of the
- * time when its forkserver was made. */
-void *
-shared(size_t size)
-{
-    size_t at = (arena_used + 63) & ~(size_t)63;
-
-    ck_assert_uint_le(at + size, ARENA);
-    arena_used = at + size;
-    return arena + at;
-}
-
 struct gate *
 gate_new(void)
 {
-    return shared(sizeof(struct gate));
+    return test_shared(sizeof(struct gate));
 }
 
 int
@@ -514,8 +499,6 @@ run_case(int number)
 {
     const struct drive *d = &drives[(size_t)number % COUNT(drives)];
 
-    arena = test_shared(ARENA);
-    arena_used = 0;
     test_begin();
     note_threads();
     if (d->bit == IN_HOST) {

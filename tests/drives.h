@@ -84,10 +84,6 @@ void drive_until_gone(const struct drive *d, int pid);
 int raise_word(int *word, int by);
 int read_word(const int *word);
 
-/* Zeroed memory that the workers of every pool share, also of those that were
- * made before. */
-void *shared(size_t size);
-
 /* In shared memory: a task says that it runs and waits for leave. */
 struct gate {
     int begun, leave, ended, pid;

@@ -121,7 +121,7 @@ task_large(pool_call_t *call)
 static void
 killed_while_it_writes(const struct drive *d)
 {
-    int *pid = shared(sizeof *pid);
+    int *pid = test_shared(sizeof *pid);
     pool_t *pool = drive_pool(d, 1);
 
     for (int i = 0; i < 10; i++) {
@@ -395,7 +395,7 @@ static void
 owned_bytes_and_a_retry(const struct drive *d)
 {
     pool_task_options_t options = POOL_TASK_OPTIONS_INIT;
-    int *runs = shared(sizeof *runs);
+    int *runs = test_shared(sizeof *runs);
     size_t size = 2 * MEGABYTE;
     unsigned char *bytes = calloc(1, size);
     uint64_t address = ADDRESS(runs), sum = 0;

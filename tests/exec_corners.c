@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "pool.h"
+
 /* ---- deadlines ---------------------------------------------------------- */
 
 /* The task in front is cancelled after both were sent ahead: the deadline of
@@ -150,6 +152,21 @@ submit_and_wait(void *data)
     return NULL;
 }
 
+static bool
+three_wait(void *data)
+{
+    struct pool *pool = data;
+    int n = 0;
+
+    ck_assert_int_eq(pool__enter_pool(pool, "three_wait"), 0);
+    pool__list_each(node, &pool->core->waiters)
+    {
+        n++;
+    }
+    pool__leave(pool->core);
+    return n == 3;
+}
+
 /* A pool is destroyed while other threads wait for room: they are refused. */
 static void
 destroyed_before_there_was_room(const struct drive *d)
@@ -171,13 +188,12 @@ destroyed_before_there_was_room(const struct drive *d)
         ck_assert_int_eq(
             pthread_create(&threads[i], NULL, submit_and_wait, &s[i]), 0);
     }
-    (void)poll(NULL, 0, 50); /* whether they wait by now doesn't matter ... */
-    ck_assert_int_eq(pool_shutdown(pool, 0), 0); /* ... they are refused */
+    drive_until(d, three_wait, pool);
+    drive_destroy(d, pool);
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
         ck_assert_int_eq(s[i].rc, POOL_ESHUTDOWN);
     }
-    drive_destroy(d, pool);
     ck_assert_int_eq(pool_future_error(f, 0), POOL_ECANCELED);
     pool_future_free(f);
 }

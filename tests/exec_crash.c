@@ -223,7 +223,7 @@ matrix(const struct drive *d, bool inside)
 
     options.workers = options.min_workers = 2;
     options.kill_grace_ms = 20;
-    crash = shared(sizeof *crash);
+    crash = test_shared(sizeof *crash);
     pool_t *pool = drive_open(d, &options);
     for (int moment = 0; moment < MOMENTS; moment++)
         for (int way = 0; way < WAYS; way++) {
@@ -268,7 +268,7 @@ static void
 one_of_a_thousand(const struct drive *d)
 {
     enum { N = 1000, DIES = 700 };
-    int *counters = shared(N * sizeof *counters);
+    int *counters = test_shared(N * sizeof *counters);
     pool_t *pool = drive_pool(d, 2);
     pool_future_t *f[N];
 
@@ -287,7 +287,7 @@ static void
 killed_at_random_instants(const struct drive *d)
 {
     enum { N = 300 };
-    int *counters = shared(N * sizeof *counters);
+    int *counters = test_shared(N * sizeof *counters);
     int kills = test_full() ? 100 : 6;
     pool_t *pool = drive_pool(d, 2);
     pool_future_t *f[N];
@@ -335,7 +335,7 @@ static void
 neighbours_kill_each_other(const struct drive *d)
 {
     static const int counts[] = {1, 2, 5, 13};
-    int *pids = shared(13 * sizeof *pids);
+    int *pids = test_shared(13 * sizeof *pids);
 
     for (size_t c = 0; c < COUNT(counts); c++) {
         int n = counts[c];

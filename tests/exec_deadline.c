@@ -247,7 +247,7 @@ static void
 cancel_running(const struct drive *d)
 {
     pool_t *pool = open_with(d, 1, 0, 50);
-    int *pid = shared(sizeof *pid);
+    int *pid = test_shared(sizeof *pid);
     struct gate *gate = gate_new();
     pool_future_t *f = gate_submit(pool, gate), *behind;
 
@@ -298,7 +298,7 @@ static void
 cancel_request(const struct drive *d)
 {
     pool_t *pool = open_with(d, 1, 0, 0);
-    int *begun = shared(sizeof *begun), pid = drive_pid(d, pool);
+    int *begun = test_shared(sizeof *begun), pid = drive_pid(d, pool);
 
     for (int i = 1; i <= 3; i++) {
         pool_future_t *f = submit_with(pool, NULL, task_obeys, begun);

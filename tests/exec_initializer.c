@@ -89,7 +89,7 @@ options_with(int workers, int least)
     options.workers = workers;
     options.min_workers = least;
     options.kill_grace_ms = 20;
-    plan = shared(sizeof *plan);
+    plan = test_shared(sizeof *plan);
     return options;
 }
 

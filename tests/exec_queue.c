@@ -82,7 +82,7 @@ static void
 retries_are_counted(const struct drive *d)
 {
     pool_t *pool = open_pool(d, POOL_NONE);
-    int *runs = shared(sizeof *runs);
+    int *runs = test_shared(sizeof *runs);
     uint64_t again = 0;
 
     for (size_t i = 0; i < COUNT(retries); i++) {
@@ -115,7 +115,7 @@ a_retry_is_the_same_task(const struct drive *d)
 {
     pool_task_options_t task = POOL_TASK_OPTIONS_INIT;
     pool_options_t options = POOL_OPTIONS_INIT;
-    int *runs = shared(sizeof *runs), run;
+    int *runs = test_shared(sizeof *runs), run;
     uint64_t seeds[2] = {0};
 
     options.workers = 1;
@@ -184,7 +184,7 @@ static void
 priorities(const struct drive *d)
 {
     enum { EACH = 3, LEVELS = POOL_MAX_PRIORITY - POOL_MIN_PRIORITY + 1 };
-    int *list = shared((1 + EACH * LEVELS) * sizeof *list);
+    int *list = test_shared((1 + EACH * LEVELS) * sizeof *list);
     pool_task_options_t task = POOL_TASK_OPTIONS_INIT;
     pool_t *pool = open_pool(d, 0);
     struct gate *gate = gate_new();

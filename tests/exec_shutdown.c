@@ -221,7 +221,7 @@ static void
 terminate_the_deaf(const struct drive *d)
 {
     pool_options_t options = POOL_OPTIONS_INIT;
-    int *pid = shared(sizeof *pid);
+    int *pid = test_shared(sizeof *pid);
     pool_future_t *f;
 
     options.workers = 1;
@@ -267,7 +267,7 @@ destroy_cancels_all(const struct drive *d)
 {
     enum { N = 30 };
     pool_options_t options = POOL_OPTIONS_INIT;
-    int *pid = shared(sizeof *pid);
+    int *pid = test_shared(sizeof *pid);
     pool_future_t *f[N];
 
     options.workers = 2;
@@ -366,7 +366,7 @@ play_host(const struct drive *d, struct house *house)
 static void
 a_killed_host_leaves_no_worker(const struct drive *d)
 {
-    struct house *house = shared(sizeof *house);
+    struct house *house = test_shared(sizeof *house);
     int status = 0;
     pid_t child = fork();
 

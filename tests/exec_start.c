@@ -123,7 +123,7 @@ task_meet(pool_call_t *call)
 static void
 more_than_the_cpus_run_at_once(const struct drive *d)
 {
-    int *met = shared(sizeof *met);
+    int *met = test_shared(sizeof *met);
     pool_t *pool = on_demand(d, 0);
     int n = 2 * pool_worker_count(pool) + 2;
 
@@ -471,7 +471,7 @@ inner_workers_go_with_the_outer(const struct drive *d)
 {
     pool_options_t options = POOL_OPTIONS_INIT;
     pool_task_options_t task = POOL_TASK_OPTIONS_INIT;
-    int *inner = shared(sizeof *inner);
+    int *inner = test_shared(sizeof *inner);
 
     options.workers = 1;
     options.kill_grace_ms = 50;
