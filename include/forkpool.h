@@ -775,7 +775,50 @@ typedef int (*pool_execute_fn)(
  * the worker retires (not when it is killed). */
 typedef void (*pool_release_fn)(void *model);
 
-enum pool_schedule { POOL_STATIC = 0 };
+/* How rows are dealt; OpenMP's words. The chunks of a job depend on its rows,
+ * its chunk member and the workers alone, never on who was faster. */
+enum pool_schedule {
+    POOL_STATIC = 0,  /* one part for each of min(workers, rows) ranks */
+    POOL_DYNAMIC = 1, /* chunks of `chunk` rows, for whoever is idle */
+    POOL_GUIDED = 2   /* chunks that shrink with what is left, to `chunk` */
+};
+
+enum pool_job_flags {
+    POOL_JOB_PEERS = 1 /* the ranks of a static schedule start together and
+                          talk to one another by pool_call_comm */
+};
+
+/* How far a scatter is. */
+typedef struct pool_progress {
+    size_t rows;            /* of the job */
+    size_t done;            /* rows of chunks that have settled, restored and
+                               failed ones too */
+    size_t failed;          /* of them, rows of chunks that failed */
+    double rows_per_second; /* run so far; restored ones do not count; 0 until
+                               a chunk has settled */
+    double remaining_s;     /* seconds, at that rate; NaN while it is 0 */
+} pool_progress_t;
+
+/* Called when a chunk has settled. Thread: the driving one, as callbacks of
+ * futures; what they may do, it may. */
+typedef void (*pool_progress_fn)(const pool_progress_t *progress, void *data);
+
+struct pool_local_results;
+/* Called once for each chunk that has settled and was not restored, failed
+ * ones too, in the order of settling, before progress; likewise.
+ * local: valid during the call alone.
+ * Returns 0. Negative: the sweep is to end: pending chunks are cancelled, it
+ * is not called again, and pool_gather gives this code. */
+typedef int (*pool_settled_fn)(
+    const struct pool_local_results *local, void *data);
+/* Called by pool_scatter for each chunk in row order.
+ * process_number, rows: which chunk.
+ * results, size: out; what an execute returned for it once; copied.
+ * Returns 1: here they are, the chunk does not run; 0: it is to run;
+ * negative: pool_scatter fails with it. Thread: the caller's of
+ * pool_scatter; it must not use the pool. */
+typedef int (*pool_restore_fn)(int process_number, const pool_rows_t *rows,
+    const void **results, size_t *size, void *data);
 
 typedef struct pool_job {
     size_t size;                 /* sizeof(pool_job_t) */
@@ -790,23 +833,46 @@ typedef struct pool_job {
     const char *const *names;    /* columns names, or NULL */
     const void *items;           /* a list: rows encoded values in sequence */
     size_t items_size;           /* bytes */
-    int schedule;                /* POOL_STATIC */
+    int schedule;                /* enum pool_schedule */
+    unsigned flags;              /* enum pool_job_flags, or 0 */
+    size_t chunk;                /* rows. Dynamic: of each chunk, 0: 1. Guided:
+                                    of the smallest, 0: automatic. Static: 0 */
+    int deadline_ms;             /* of each chunk, as in pool_task_options_t */
+    int retries;                 /* likewise */
+    unsigned retry_on;           /* likewise */
+    int priority;                /* likewise */
+    int progress_ms;             /* least time between two calls of progress;
+                                    0: after each chunk. The last one always
+                                    comes */
+    pool_progress_fn progress;   /* NULL: none */
+    pool_settled_fn settled;     /* NULL: none */
+    pool_restore_fn restore;     /* NULL: none */
+    void *data;                  /* given to the three; must live until the
+                                    scatter is freed */
 } pool_job_t;
 
 #define POOL_JOB_INIT                                                          \
     {                                                                          \
-        sizeof(pool_job_t), NULL, NULL, 0, NULL, NULL, 0, 0, NULL, NULL, NULL, \
-            0, POOL_STATIC                                                     \
+        .size = sizeof(pool_job_t)                                             \
     }
 
-/* Deal the rows of a job to min(workers, rows) ranks and start them. Static:
- * of N rows over k ranks the first N mod k get one row more (numpy's
- * array_split).
+/* Deal the rows of a job and start them.
+ * Static: of N rows over k = min(workers, N) ranks the first N mod k get one
+ * row more (numpy's array_split). Dynamic and guided: into chunks that idle
+ * workers pull; a chunk's number, in row order, is its rank here. Guided: a
+ * chunk is what is left over 2 x workers, but no less than `chunk` rows
+ * (automatic: so that no rank gets more than 64 such smallest ones).
+ * Where POOL_JOB_PEERS is set, the ranks start when so many workers are free,
+ * and hold none until then; tasks submitted later may overtake them for at
+ * most a second.
  * scatter: out. job: read during the call alone.
  * Errors: POOL_EINVAL (no rows, no execute, neither or both of values and
- *   items, a list with another number of values, an unknown schedule);
- *   POOL_EFORMAT (items or build_arguments not well-formed); POOL_ETOOBIG (a
- *   chunk above max_argument); POOL_ENOFUNC; those of pool_submit.
+ *   items, a list with another number of values, an unknown schedule or flag,
+ *   a chunk with a static schedule, a member out of range; peers with another
+ *   schedule, with retries or with more ranks than workers); POOL_EFORMAT
+ *   (items or build_arguments not well-formed); POOL_ETOOBIG (a chunk above
+ *   max_argument); POOL_ENOFUNC; what restore returned; those of pool_submit.
+ *   On error nothing runs.
  * Ownership: everything is copied; pool_scatter_free ends it. Thread: the
  * owner. Blocks: no (on POOL_SERIAL it runs the job). */
 POOL_API int pool_scatter(
@@ -827,8 +893,8 @@ typedef struct pool_local_results {
  * timeout_ms: 0 polls, -1 waits for ever.
  * results:    out; all ranks in rank order, failed ones too. Written on
  *   POOL_ETIMEDOUT as well, with the part that is there.
- * Errors: POOL_ETIMEDOUT, POOL_EDEADLK. A failed rank is no error of gather:
- *   pool_results_failed counts them.
+ * Errors: POOL_ETIMEDOUT, POOL_EDEADLK, what settled returned. A failed rank is
+ *   no error of gather: pool_results_failed counts them.
  * Ownership: the scatter's, valid until it is freed; a second gather gives
  * the same. Thread: the owner. Blocks: up to the timeout. */
 POOL_API int pool_gather(

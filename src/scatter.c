@@ -95,6 +95,12 @@ check_job(const pool_job_t *job)
     if (job->schedule != POOL_STATIC)
         return pool__fail(POOL_EINVAL,
             "pool_scatter: job.schedule is %d, unknown", job->schedule);
+    if (job->flags != 0 || job->chunk != 0 || job->deadline_ms != 0 ||
+        job->retries != 0 || job->retry_on != 0 || job->priority != 0 ||
+        job->progress_ms != 0 || job->progress != NULL ||
+        job->settled != NULL || job->restore != NULL)
+        return pool__fail(
+            POOL_ENOTSUP, "pool_scatter: a member that is not served yet");
     if ((job->values != NULL) == (job->items != NULL))
         return bad("one of job.values and job.items must be given");
     if ((job->values != NULL) != (job->columns != 0))
