@@ -225,6 +225,9 @@ start_tasks(struct pool *pool, struct pool_scatter *s)
 {
     s->job.extra.refs++;
     s->began_ns = pool__now_ns();
+    for (size_t i = 0; i < s->results.count; i++)
+        if (!pool__task_settled(s->futures[i]))
+            pool__scatter_watch(s, i);
     if (s->resumed)
         pool__scatter_tell(s);
     tell_here(pool);
@@ -234,7 +237,6 @@ start_tasks(struct pool *pool, struct pool_scatter *s)
         if (pool__task_settled(s->futures[i]))
             continue;
         s->started = i + 1;
-        pool__scatter_watch(s, i);
         pool__task_start(
             pool, s->futures[i], pool__scatter_run, &s->futures[i]);
         tell_here(pool);
