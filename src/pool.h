@@ -38,7 +38,8 @@ struct pool {
     struct {        /* see alarm.c */
         int fd;     /* a timerfd; -1: nobody sleeps on the loop's descriptor */
         uint64_t due_ns;
-        bool heard; /* the loop has run since it was opened */
+        bool lingers; /* it is set for frames that wait for more */
+        bool heard;   /* the loop has run since it was opened */
         uv_poll_t handle;
     } alarm;
     struct {             /* see drive_host.c */
@@ -112,8 +113,10 @@ int pool__loop_open(struct pool *pool);
 void pool__turn(struct pool *pool, uv_run_mode mode);
 /* The same until nothing is to be done at once, or the budget is over. */
 void pool__turn_over(struct pool *pool);
-/* Whether something is to be done at once. */
+/* Whether something is to be done at once, or frames wait to be written; the
+ * first alone. */
 bool pool__has_work(struct pool *pool);
+bool pool__is_pressed(struct pool *pool);
 /* Run until done(data), for at most timeout_ms. 0, POOL_ETIMEDOUT, or
  * POOL_EDEADLK where nothing may wait. */
 int pool__drive(struct pool *pool, bool (*done)(void *), void *data,

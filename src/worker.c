@@ -18,6 +18,7 @@
 #include "proto.h"
 #include "region.h"
 #include "spawn.h"
+#include "ticks.h"
 
 #define INPUT_SIZE (256u << 10) /* bytes read at once */
 #define INPUT_KEPT (4u << 20)   /* a larger block is given back when empty */
@@ -27,7 +28,8 @@ struct worker {
     const struct pool__worker_config *config;
     const struct pool__worker_io *io;
     struct pool__region *region;
-    uint64_t ordinal;    /* of the last call frame */
+    uint64_t ordinal; /* of the last call frame */
+    struct pool__ticks ticks;
     uint64_t clock_ns;   /* read when input came and when a task ended */
     uint64_t start, end; /* as in the region; the region's are only written */
     uint8_t *input;
@@ -74,7 +76,8 @@ flush(struct worker *w)
     if (w->io->write(w->io->self, &part, 1) < 0)
         give_up(w);
     w->start = w->end;
-    w->clock_ns = pool__now_ns(); /* the pipe may have made it wait */
+    w->clock_ns =
+        pool__ticks_measure(&w->ticks); /* the pipe may have made it wait */
     pool__store(&w->region->start, w->start);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the bytes change */
 }
@@ -201,11 +204,12 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
     pool__stdio_flush();
     if (w->config->track_rss)
         publish_resident(w);
-    w->clock_ns = pool__now_ns();
+    w->clock_ns = pool__ticks_now(&w->ticks);
     struct pool__frame reply = {.type = POOL__FRAME_REPLY,
         .id = frame->id,
         .size = (uint32_t)call->result_size,
-        .flags = pool__duration_pack(w->clock_ns - began)};
+        .flags =
+            pool__duration_pack(w->clock_ns - pool__min(began, w->clock_ns))};
     if (pool__likely(rc == 0))
         send_frame(w, &reply, call->result);
     else {
@@ -331,7 +335,7 @@ serve_frame(
         if (frame->id == 0)
             retire(w);
         pool__model_release(&w->models, frame->id, true);
-        w->clock_ns = pool__now_ns();
+        w->clock_ns = pool__ticks_measure(&w->ticks);
         break;
     default:
         give_up(w);
@@ -399,6 +403,7 @@ init(struct worker *w, const struct pool__worker_config *config,
     if (w->input == NULL)
         give_up(w);
     pool__depth = config->depth;
+    pool__ticks_init(&w->ticks);
     w->call.models = &w->models;
     w->call.max_result = config->max_result;
     w->call.seed = config->seed;
@@ -432,7 +437,7 @@ pool__worker_serve(const struct pool__worker_config *config,
         if (got <= 0)
             give_up(&w);
         w.have += (size_t)got;
-        w.clock_ns = pool__now_ns();
+        w.clock_ns = pool__ticks_measure(&w.ticks);
     }
 }
 
