@@ -266,8 +266,11 @@ pool_call_seed(const pool_call_t *call)
 bool
 pool_call_cancelled(const pool_call_t *call)
 {
-    return call != NULL && call->cancel_word != NULL && call->ordinal != 0 &&
-           pool__load(call->cancel_word) == call->ordinal;
+    if (call == NULL || call->cancel_word == NULL || call->ordinal == 0)
+        return false;
+    if (call->look != NULL)
+        call->look(call->look_data);
+    return pool__load(call->cancel_word) == call->ordinal;
 }
 
 void **

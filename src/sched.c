@@ -75,8 +75,8 @@ introduce(struct pool__sched *s, struct pool__proc *proc, uint16_t number)
     size_t size;
 
     while (proc->sched.functions <= number) {
-        uint64_t address =
-            (uintptr_t)s->functions.list[proc->sched.functions].fn;
+        uint64_t address = pool__table_refer(
+            s->table, (uintptr_t)s->functions.list[proc->sched.functions].fn);
         pool_encode(payload, sizeof payload, &size, "t", address);
         struct pool__frame hello = {
             .type = POOL__FRAME_HELLO, .size = (uint32_t)size};
