@@ -28,7 +28,7 @@ pool__has_work(struct pool *pool)
     struct pool__core *core = pool->core;
 
     return pool->stale || pool->cancelling != POOL__CANCEL_NONE ||
-           !pool__list_empty(&pool->sched.dirty) ||
+           !pool__list_empty(&pool->sched.dirty) || pool->sched.stirred ||
            !pool__list_empty(&core->notices) || core->trash != NULL ||
            pool__drain_due(pool) || is_finished(pool) ||
            (pool->closing && pool__close_ready(pool));
