@@ -95,10 +95,12 @@ check_job(const pool_job_t *job)
     if (job->schedule != POOL_STATIC)
         return pool__fail(POOL_EINVAL,
             "pool_scatter: job.schedule is %d, unknown", job->schedule);
-    if (job->flags != 0 || job->chunk != 0 || job->deadline_ms != 0 ||
-        job->retries != 0 || job->retry_on != 0 || job->priority != 0 ||
-        job->progress_ms != 0 || job->progress != NULL ||
-        job->settled != NULL || job->restore != NULL)
+    if ((job->flags & ~(unsigned)POOL_JOB_PEERS) != 0)
+        return pool__fail(POOL_EINVAL,
+            "pool_scatter: job.flags is 0x%x, unknown", job->flags);
+    if (job->chunk != 0 || job->deadline_ms != 0 || job->retries != 0 ||
+        job->retry_on != 0 || job->priority != 0 || job->progress_ms != 0 ||
+        job->progress != NULL || job->settled != NULL || job->restore != NULL)
         return pool__fail(
             POOL_ENOTSUP, "pool_scatter: a member that is not served yet");
     if ((job->values != NULL) == (job->items != NULL))
@@ -286,6 +288,9 @@ start_ranks(struct pool *pool, struct pool_scatter *s, const pool_job_t *job)
         chunk.residue = (uintptr_t)chunk.rows.items % 8;
         rc = prepare_rank(pool, s, &chunk);
     }
+    if (rc == 0 && (job->flags & POOL_JOB_PEERS) != 0 &&
+        pool->drive != POOL__DRIVE_SERIAL)
+        rc = pool__group_make(&pool->sched, s->futures, s->results.count);
     if (rc < 0)
         drop_ranks(s);
     for (size_t i = 0; i < s->results.count && rc == 0; i++)

@@ -61,6 +61,7 @@ struct pool__task_extra {
     int deadline_ms; /* 0: none */
     uint8_t retries; /* left */
     uint8_t retry_on;
+    struct pool__member *member; /* of a group of peers; NULL: of none */
     void (*free_fn)(void *data); /* of an owned payload; NULL: nothing */
 };
 
