@@ -191,6 +191,11 @@ void pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
 int pool__task_prepare(struct pool *pool, const char *who, pool_fn fn,
     size_t size, void *block, const pool_task_options_t *options,
     struct pool_future **task);
+/* The same for a chunk of a scatter: its block and its options are the
+ * scatter's. */
+int pool__chunk_prepare(struct pool *pool, const char *who, pool_fn fn,
+    void *block, size_t size, struct pool__task_extra *extra,
+    struct pool_future **task);
 /* Start it; future: NULL detaches it. */
 void pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
     struct pool_future **future);

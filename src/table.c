@@ -256,6 +256,7 @@ on_gone(struct pool__proc *proc)
     pool__channel_fini(&proc->channel);
     pool__output_fini(&proc->output);
     pool__close(&proc->pidfd);
+    pool__free(proc->sched.jobs);
     pool__free(proc);
 }
 

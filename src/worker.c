@@ -241,6 +241,15 @@ learn_function(struct worker *w, const void *payload, size_t size)
         (pool_fn)pool__call_resolve(&w->call, address);
 }
 
+/* The host introduces a scatter, before the first chunk of it. */
+static void
+learn_job(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    if (pool__model_learn(&w->call, frame->id, payload, frame->size) < 0)
+        give_up(w);
+}
+
 static void
 say_hello(struct worker *w)
 {
@@ -331,6 +340,8 @@ serve_frame(
     case POOL__FRAME_HELLO:
         if (frame->flags == POOL__HELLO_SETUP)
             set_up(w, payload, frame->size);
+        else if (frame->flags == POOL__HELLO_JOB)
+            learn_job(w, frame, payload);
         else
             learn_function(w, payload, frame->size);
         break;
