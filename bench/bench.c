@@ -15,6 +15,7 @@ main(int argc, char **argv)
     bench_quick = quick != NULL && *quick != '\0' && *quick != '0';
     bench_throughput();
     bench_peers();
+    bench_manager();
     bench_roundtrip();
     bench_large();
     bench_efficiency();
