@@ -266,8 +266,11 @@ pool_call_seed(const pool_call_t *call)
 bool
 pool_call_cancelled(const pool_call_t *call)
 {
-    return call != NULL && call->cancel_word != NULL && call->ordinal != 0 &&
-           pool__load(call->cancel_word) == call->ordinal;
+    if (call == NULL || call->cancel_word == NULL || call->ordinal == 0)
+        return false;
+    if (call->look != NULL)
+        call->look(call->look_data);
+    return pool__load(call->cancel_word) == call->ordinal;
 }
 
 void **
@@ -291,7 +294,7 @@ pool__model_find(struct pool__list *models, uint64_t scatter)
 
 /* One block: the model, its columns' names, the bytes of the record. */
 int
-pool__model_learn(struct pool__list *models, uint64_t scatter,
+pool__model_learn(const struct pool_call *call, uint64_t scatter,
     const void *record, size_t size)
 {
     struct pool__record head;
@@ -306,9 +309,9 @@ pool__model_learn(struct pool__list *models, uint64_t scatter,
     uint8_t *bytes = (uint8_t *)(name + names);
     memcpy(bytes, record, size);
     *m = (struct pool__model){.scatter = scatter,
-        .build = (pool_build_fn)(uintptr_t)head.build,
-        .execute = (pool_execute_fn)(uintptr_t)head.execute,
-        .release = (pool_release_fn)(uintptr_t)head.release,
+        .build = (pool_build_fn)pool__call_resolve(call, head.build),
+        .execute = (pool_execute_fn)pool__call_resolve(call, head.execute),
+        .release = (pool_release_fn)pool__call_resolve(call, head.release),
         .columns = (size_t)head.columns,
         .names = names != 0 ? name : NULL,
         .arguments = bytes + sizeof head,
@@ -319,7 +322,7 @@ pool__model_learn(struct pool__list *models, uint64_t scatter,
         name[i] = text;
         text += strlen(text) + 1;
     }
-    pool__list_append(models, &m->node);
+    pool__list_append(call->models, &m->node);
     return 0;
 }
 

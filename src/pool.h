@@ -90,6 +90,25 @@ int pool__options_check(const pool_options_t *options);
 /* 0, POOL_EINVAL or POOL_ENOMEM. */
 int pool__options_take(struct pool *pool, const pool_options_t *options);
 
+/* Make the first frame of workers, where they need one. 0 or a code. */
+int pool__options_setup(struct pool *pool, const pool_options_t *options);
+
+/* What workers know a function at ADDRESS as, which pool__check_known has found
+ * there: sent to them in its place. pool__call_resolve is the way back. */
+static inline uint64_t
+pool__refer(const struct pool *pool, uintptr_t address)
+{
+    return pool__table_refer(&pool->table, address);
+}
+
+/* ---- pool.c ---------------------------------------------------------------
+ */
+
+/* As pool_create; workers come from SERVER's maker, which is taken over, also
+ * on failure. */
+int pool__create_made(struct pool **pool, const pool_options_t *options,
+    struct pool__forkserver *server);
+
 /* ---- loop.c: running the loop ------------------------------------------- */
 
 int pool__loop_open(struct pool *pool);

@@ -100,7 +100,7 @@ struct pool__proc {
     struct pool__ending ending;
 };
 
-/* A new incarnation; it is asked for at once, or forked: then its pid is set,
+/* A new incarnation; it is asked for at once, or made: then its pid is set,
  * and the caller tells SPAWNED. 0 or a negative code, nothing left behind.
  * grace_ms: between SIGTERM and SIGKILL. */
 int pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,

@@ -176,9 +176,14 @@ make_tasks(struct pool *pool, struct pool_scatter *s, const pool_job_t *job)
         void *payload = pool__scatter_payload(s, i, &size);
         rc = pool__chunk_prepare(pool, "pool_scatter", pool__scatter_run,
             payload, size, &s->job.extra, &s->futures[i]);
-        if (rc == 0)
-            s->futures[i]->priority = level;
+        if (rc < 0)
+            break;
+        s->futures[i]->priority = level;
+        s->futures[i]->tag = i;
     }
+    if (rc == 0 && (job->flags & POOL_JOB_PEERS) != 0 &&
+        pool->drive != POOL__DRIVE_SERIAL)
+        rc = pool__group_make(&pool->sched, s->futures, s->results.count);
     if (rc < 0)
         drop_tasks(s);
     return rc;
@@ -249,8 +254,9 @@ learn_here(struct pool *pool, const struct pool_scatter *s)
 {
     if (pool->drive != POOL__DRIVE_SERIAL)
         return 0;
+    const struct pool_call call = {.models = &pool->models};
     return pool__model_learn(
-        &pool->models, s->job.number, s->job.record, s->job.record_size);
+        &call, s->job.number, s->job.record, s->job.record_size);
 }
 
 static int

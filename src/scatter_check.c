@@ -94,10 +94,16 @@ check_schedule(const pool_job_t *job)
         return pool__fail(POOL_EINVAL,
             "pool_scatter: job.chunk is %zu with a static schedule",
             job->chunk);
-    if (job->flags != 0)
+    if ((job->flags & ~(unsigned)POOL_JOB_PEERS) != 0)
         return pool__fail(
             POOL_EINVAL, "pool_scatter: job.flags is 0x%x", job->flags);
-    return 0;
+    if ((job->flags & POOL_JOB_PEERS) == 0)
+        return 0;
+    if (job->schedule != POOL_STATIC)
+        return bad("POOL_JOB_PEERS needs a static schedule");
+    return job->retries == 0
+               ? 0
+               : bad("POOL_JOB_PEERS does not go with job.retries");
 }
 
 /* What each chunk is given as a task. */

@@ -78,9 +78,10 @@ make_record(
     struct pool_scatter *s, const struct pool *pool, const pool_job_t *job)
 {
     bool named = job->names != NULL && job->values != NULL;
-    struct pool__record head = {.build = (uintptr_t)job->build,
-        .execute = (uintptr_t)job->execute,
-        .release = (uintptr_t)job->release,
+    struct pool__record head = {
+        .build = pool__refer(pool, (uintptr_t)job->build),
+        .execute = pool__refer(pool, (uintptr_t)job->execute),
+        .release = pool__refer(pool, (uintptr_t)job->release),
         .columns = job->columns,
         .names = named ? job->columns : 0,
         .arguments_size = job->build_arguments_size};

@@ -75,8 +75,8 @@ introduce(struct pool__sched *s, struct pool__proc *proc, uint16_t number)
     size_t size;
 
     while (proc->sched.functions <= number) {
-        uint64_t address =
-            (uintptr_t)s->functions.list[proc->sched.functions].fn;
+        uint64_t address = pool__table_refer(
+            s->table, (uintptr_t)s->functions.list[proc->sched.functions].fn);
         pool_encode(payload, sizeof payload, &size, "t", address);
         struct pool__frame hello = {
             .type = POOL__FRAME_HELLO, .size = (uint32_t)size};
@@ -172,15 +172,46 @@ estimate(struct pool__sched *s, const struct pool_future *task)
     return mean != 0 ? mean : AHEAD_NS;
 }
 
-/* Give out from the head of the queue while somebody takes it. */
+static struct pool_future *
+first_rank(struct pool__sched *s)
+{
+    return pool__list_empty(&s->ranks)
+               ? NULL
+               : pool__list_entry(s->ranks.next, struct pool_future, node);
+}
+
+/* Which task goes next: a rank whose peers run, one of a group that can start,
+ * else the head of the queue. A rank has its worker for itself: it may wait
+ * for the others for long. */
+static struct pool_future *
+next_task(struct pool__sched *s)
+{
+    struct pool_future *rank = first_rank(s);
+    struct pool_future *task = pool__queue_first(&s->queue);
+
+    if (pool__unlikely(rank == NULL && !pool__list_empty(&s->groups))) {
+        enum pool__turn_of turn = pool__group_turn(s, task);
+        if (turn == POOL__TURN_NOBODY)
+            return NULL;
+        rank = first_rank(s);
+    }
+    if (pool__unlikely(rank != NULL)) {
+        rank->estimate_ns = AHEAD_NS;
+        return rank;
+    }
+    if (task != NULL)
+        task->estimate_ns = estimate(s, task);
+    return task;
+}
+
+/* Give out what goes next while somebody takes it. */
 static struct pool__proc *
 dispatch(struct pool__sched *s)
 {
     struct pool__proc *proc = NULL, *next;
     struct pool_future *task;
 
-    while (!s->halted && (task = pool__queue_first(&s->queue)) != NULL) {
-        task->estimate_ns = estimate(s, task);
+    while (!s->halted && (task = next_task(s)) != NULL) {
         if ((next = pick(s, task->estimate_ns)) == NULL)
             break;
         proc = next;
@@ -204,6 +235,10 @@ flush_one(struct pool__sched *s, struct pool__proc *proc)
 void
 pool__sched_flush(struct pool__sched *s)
 {
+    if (pool__unlikely(s->stirred)) {
+        s->stirred = false;
+        (void)dispatch(s);
+    }
     pool__list_each(node, &s->dirty)
     {
         flush_one(s, pool__list_entry(node, struct pool__proc, sched.dirty));
@@ -225,7 +260,10 @@ pool__sched_submit(struct pool__sched *s, struct pool_future *task)
 {
     if (task->number <= SAMPLED_FIRST || task->number % SAMPLED_EACH == 0)
         task->submitted_ns = pool__now_ns();
-    pool__queue_append(&s->queue, task);
+    if (pool__unlikely(pool__member_of(task) != NULL))
+        pool__group_came(task);
+    else
+        pool__queue_append(&s->queue, task);
     struct pool__proc *proc = dispatch(s);
     if (proc != NULL && pool__channel_wants_flush(&proc->channel))
         flush_one(s, proc);
@@ -371,7 +409,10 @@ pool__sched_requeue(struct pool__sched *s, struct pool_future *task)
     proc->sched.given--;
     task->proc = NULL;
     task->attempts--;
-    pool__queue_prepend(&s->queue, task);
+    if (pool__unlikely(pool__member_of(task) != NULL))
+        pool__group_back(s, task);
+    else
+        pool__queue_prepend(&s->queue, task);
 }
 
 void
@@ -480,6 +521,8 @@ pool__sched_init(
     s->core = core;
     s->table = table;
     pool__queue_init(&s->queue);
+    pool__list_init(&s->groups);
+    pool__list_init(&s->ranks);
     pool__list_init(&s->idle);
     pool__list_init(&s->fed);
     pool__list_init(&s->dirty);

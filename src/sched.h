@@ -4,6 +4,7 @@
 #define POOL_SRC_SCHED_H
 
 #include "function.h"
+#include "group.h"
 #include "job.h"
 #include "queue.h"
 #include "table.h"
@@ -25,6 +26,10 @@ struct pool__sched {
     struct pool__policy policy;
     struct pool__functions functions;
     struct pool__queue queue;
+    struct pool__list groups; /* of peers that wait to start together */
+    struct pool__list ranks;  /* tasks of those that started and that no
+                                 worker has: the next ones, whatever waits */
+    bool stirred;             /* a rank has settled: who waits may start now */
     bool halted;  /* nothing is given out: what is queued is cancelled */
     bool closing; /* what runs is cancelled too */
     struct pool__list idle;  /* procs that hold nothing, last used first */
