@@ -70,6 +70,7 @@ take_options(
     extra->retry_on = (uint8_t)job->retry_on;
     extra->job = &s->job;
     extra->unused = scatter_delete;
+    s->builds = job->build != NULL;
     s->on_settled = job->settled;
     s->on_progress = job->progress;
     s->data = job->data;

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #define ROWS 12
 
@@ -33,7 +34,7 @@ act(struct diary *diary)
         return -4242;
     case FREE:
         pool_scatter_free(diary->scatter);
-        diary->scatter = NULL;
+        __atomic_store_n(&diary->scatter, NULL, __ATOMIC_RELEASE);
         break;
     case DESTROY:
         pool_destroy(diary->pool);
@@ -413,6 +414,43 @@ no_hook_after_free(const struct drive *d)
     drive_destroy(d, pool);
 }
 
+struct slow {
+    int in, left;
+};
+
+static int
+settle_slowly(const pool_local_results_t *local, void *data)
+{
+    struct slow *slow = data;
+    struct timespec while_freed = {0, 20000000};
+
+    (void)local;
+    raise_word(&slow->in, 1);
+    nanosleep(&while_freed, NULL);
+    raise_word(&slow->left, 1);
+    return 0;
+}
+
+/* What data points to may go when the scatter is freed: a hook that runs in
+ * the pool's thread has returned by then. */
+static void
+freed_while_a_hook_runs(const struct drive *d)
+{
+    struct slow slow = {0, 0};
+    pool_job_t job = job_of(NULL);
+    pool_scatter_t *scatter;
+    pool_t *pool = drive_pool(d, 2);
+
+    job.settled = settle_slowly;
+    job.progress = NULL;
+    job.data = &slow;
+    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
+    drive_until_word(d, &slow.in, 1);
+    pool_scatter_free(scatter);
+    ck_assert_int_eq(read_word(&slow.left), read_word(&slow.in));
+    drive_destroy(d, pool);
+}
+
 /* ---- restore
  * ------------------------------------------------------------------------
  */
@@ -535,6 +573,7 @@ static const struct drive_case cases[] = {
     {"a_hook_frees_the_scatter", a_hook_frees_the_scatter, IN_ALL},
     {"a_hook_destroys_the_pool", a_hook_destroys_the_pool, IN_ALL},
     {"no_hook_after_free", no_hook_after_free, IN_ALL},
+    {"freed_while_a_hook_runs", freed_while_a_hook_runs, IN_THREAD},
     {"restored_chunks_do_not_run", restored_chunks_do_not_run, IN_ALL},
     {"restore_fails", restore_fails, IN_ALL},
     {NULL, NULL, 0},
