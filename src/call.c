@@ -22,6 +22,7 @@ pool__call_begin(struct pool_call *call, const void *arguments, size_t size)
     call->result_size = 0;
     call->failed_code = 0;
     call->error.message[0] = '\0';
+    call->comm.peers = false;
 }
 
 void
@@ -51,6 +52,7 @@ pool__call_run(struct pool_call *call, pool_fn fn)
 {
     int rc = fn(call);
 
+    pool__comm_clear(&call->comm);
     return pool__likely(rc == 0) ? 0 : pool__call_failed(call, rc, "the task");
 }
 
@@ -217,6 +219,19 @@ int
 pool_call_size(const pool_call_t *call)
 {
     return call != NULL ? call->size : 0;
+}
+
+pool_comm_t *
+pool_call_comm(pool_call_t *call)
+{
+    if (call == NULL)
+        return NULL;
+    call->comm.rank = call->rank;
+    call->comm.size = call->size;
+    call->comm.max_size =
+        pool__min(call->max_result, POOL__FRAME_MAX_PAYLOAD - POOL__OFFER_SIZE -
+                                        (size_t)call->size * sizeof(uint64_t));
+    return &call->comm;
 }
 
 int

@@ -2,6 +2,7 @@
 #ifndef POOL_SRC_CALL_H
 #define POOL_SRC_CALL_H
 
+#include "comm.h"
 #include "forkpool.h"
 #include "list.h"
 #include "proto.h"
@@ -17,6 +18,7 @@ struct pool_call {
     size_t result_size;
     uint64_t max_result;
     int rank, size;
+    struct pool_comm comm; /* without peers, until the task says so */
     uint64_t seed, number; /* of the pool and of the task: its random bits */
     void **state;          /* what pool_call_state gives; outlives the call */
     /* Asked to stop where this word is ordinal; NULL: nobody can ask. */

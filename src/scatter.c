@@ -279,7 +279,8 @@ start_ranks(struct pool *pool, struct pool_scatter *s, const pool_job_t *job)
         .release = job->release,
         .build_arguments = job->build_arguments,
         .build_arguments_size = job->build_arguments_size,
-        .ranks = (int)s->results.count};
+        .ranks = (int)s->results.count,
+        .peers = (job->flags & POOL_JOB_PEERS) != 0};
     int rc = 0;
 
     for (size_t i = 0; i < s->results.count && rc == 0; i++) {

@@ -13,6 +13,7 @@ struct pool__chunk {
     const void *build_arguments;
     size_t build_arguments_size;
     int rank, ranks;
+    bool peers; /* the ranks may talk to one another */
     pool_rows_t rows;
     uint64_t residue; /* of rows.items: its address modulo 8 at the host */
 };

@@ -1,8 +1,9 @@
 /* A rank of a scatter, in the worker: build once, execute the chunk.
  *
  * A chunk is the sequence: scatter, build, execute, release (addresses); rank,
- * ranks; build arguments; first row, rows, columns, residue; number of names
- * and the names; then the matrix as a typed array, or the list as bytes. */
+ * ranks, whether they are peers; build arguments; first row, rows, columns,
+ * residue; number of names and the names; then the matrix as a typed array, or
+ * the list as bytes. */
 #include <stdio.h>
 #include <string.h>
 
@@ -39,9 +40,9 @@ pool__chunk_encode(pool_enc_t *enc, const struct pool__chunk *c)
     const pool_rows_t *rows = &c->rows;
     size_t names = rows->names != NULL ? rows->columns : 0;
 
-    encode_format(enc, "ttttii", c->scatter, (uint64_t)(uintptr_t)c->build,
+    encode_format(enc, "ttttiib", c->scatter, (uint64_t)(uintptr_t)c->build,
         (uint64_t)(uintptr_t)c->execute, (uint64_t)(uintptr_t)c->release,
-        c->rank, c->ranks);
+        c->rank, c->ranks, c->peers);
     pool_enc_bytes(enc, c->build_arguments, c->build_arguments_size);
     encode_format(enc, "ttttt", (uint64_t)rows->first, (uint64_t)rows->count,
         (uint64_t)rows->columns, c->residue, (uint64_t)names);
@@ -126,8 +127,8 @@ chunk_decode(pool_call_t *call, struct pool__chunk *c, struct unpacked *u)
 
     memset(c, 0, sizeof *c);
     pool_dec_init(&dec, call->arguments, call->arguments_size);
-    int rc = decode_format(
-        &dec, "ttttii", &c->scatter, &build, &execute, &release, &rank, &ranks);
+    int rc = decode_format(&dec, "ttttiib", &c->scatter, &build, &execute,
+        &release, &rank, &ranks, &c->peers);
     if (rc == 0)
         rc =
             pool_dec_bytes(&dec, &c->build_arguments, &c->build_arguments_size);
@@ -207,6 +208,7 @@ pool__scatter_run(pool_call_t *call)
         pool__call_library_failed(call, rc);
     call->rank = chunk.rank;
     call->size = chunk.ranks;
+    call->comm.peers = chunk.peers;
     call->number = pool__row_number(chunk.rows.first);
     if (rc == 0)
         rc = get_model(call, &chunk, &model);

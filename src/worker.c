@@ -42,8 +42,12 @@ struct worker {
     struct pool__list models;
     void *state; /* what pool_call_state gives */
     void (*finalizer)(void *state);
-    uint64_t task; /* id of the running call; 0: none */
-    bool greeted;  /* the hello is said */
+    uint64_t task;       /* id of the running call; 0: none */
+    bool greeted;        /* the hello is said */
+    uint64_t part_left;  /* bytes of a collective's part to be read ... */
+    size_t part_padding; /* and of its padding then */
+    uint64_t *aside;     /* ids of stop frames that came inside a collective */
+    size_t aside_count;
     struct pool_call call;
 };
 
@@ -89,25 +93,38 @@ publish(struct worker *w, uint64_t extent)
         flush(w);
 }
 
-/* A frame too large for the buffer goes straight to the pipe. */
+#define PIECES 3 /* of a payload, at most */
+
+/* A frame goes straight to the pipe; its payload is in N pieces. */
 static void
-send_directly(
-    struct worker *w, const struct pool__frame *frame, const void *payload)
+send_pieces(struct worker *w, const struct pool__frame *frame,
+    const struct iovec *pieces, int n)
 {
     static const uint8_t zeros[8];
     uint64_t extent = pool__frame_extent(frame->size);
     uint8_t head[POOL__FRAME_HEADER];
-    struct iovec parts[] = {{head, sizeof head},
-        {(void *)(size_t)payload, frame->size},
-        {(void *)(size_t)zeros, (size_t)(extent - sizeof head - frame->size)}};
+    struct iovec parts[PIECES + 2] = {{head, sizeof head}};
 
+    memcpy(parts + 1, pieces, (size_t)n * sizeof *pieces);
+    parts[n + 1] = (struct iovec){
+        (void *)(size_t)zeros, (size_t)(extent - sizeof head - frame->size)};
     flush(w);
     pool__frame_put(head, frame);
-    if (pool__write_all(w->fds->results, parts, 3) < 0)
+    if (pool__write_all(w->fds->results, parts, n + 2) < 0)
         give_up();
     w->start = w->end += extent;
     pool__store(&w->region->start, w->start);
     pool__store(&w->region->end, w->end);
+}
+
+/* One too large for the buffer. */
+static void
+send_directly(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    struct iovec piece = {(void *)(size_t)payload, frame->size};
+
+    send_pieces(w, frame, &piece, 1);
 }
 
 static void
@@ -306,6 +323,16 @@ retire(struct worker *w)
     _exit(EXIT_SUCCESS);
 }
 
+/* The models of a scatter that is over; 0: the worker is to end. */
+static void
+stop(struct worker *w, uint64_t scatter)
+{
+    if (scatter == 0)
+        retire(w);
+    pool__model_release(&w->models, scatter, true);
+    w->clock_ns = pool__ticks_measure(&w->ticks);
+}
+
 static void
 serve_frame(
     struct worker *w, const struct pool__frame *frame, const void *payload)
@@ -313,6 +340,9 @@ serve_frame(
     switch (frame->type) {
     case POOL__FRAME_CALL:
         run_call(w, frame, payload);
+        for (size_t i = 0; i < w->aside_count; i++)
+            stop(w, w->aside[i]);
+        w->aside_count = 0;
         break;
     case POOL__FRAME_HELLO:
         if (frame->flags == POOL__HELLO_SETUP)
@@ -321,10 +351,7 @@ serve_frame(
             learn_function(w, payload, frame->size);
         break;
     case POOL__FRAME_STOP:
-        if (frame->id == 0)
-            retire(w);
-        pool__model_release(&w->models, frame->id, true);
-        w->clock_ns = pool__ticks_measure(&w->ticks);
+        stop(w, frame->id);
         break;
     default:
         give_up();
@@ -410,6 +437,100 @@ look_for_input(struct worker *w)
     return found;
 }
 
+/* ---- inside a collective ------------------------------------------------- */
+
+/* Bytes of the task pipe. Those that have been read already lie behind the
+ * running call, whose arguments must stay where they are. */
+static void
+read_exactly(struct worker *w, void *to, size_t n)
+{
+    uint8_t *at = to;
+    size_t here = pool__min(n, w->have - w->at);
+
+    if (here != 0)
+        memcpy(at, w->input + w->at, here);
+    w->at += here;
+    if (here < n)
+        (void)look_for_input(w);
+    while (here < n)
+        here += read_tasks(w, at + here, n - here);
+}
+
+static void
+put_aside(struct worker *w, uint64_t scatter)
+{
+    uint64_t *ids = pool__realloc(w->aside, (w->aside_count + 1) * sizeof *ids);
+
+    if (ids == NULL)
+        give_up();
+    ids[w->aside_count++] = scatter;
+    w->aside = ids;
+}
+
+static void
+give_to_peers(void *worker, const struct pool__gift *gift)
+{
+    struct worker *w = worker;
+    uint8_t head[POOL__OFFER_SIZE];
+    struct iovec pieces[PIECES] = {{head, sizeof head},
+        {(void *)(size_t)gift->sizes, gift->sizes_count * sizeof *gift->sizes},
+        {(void *)(size_t)gift->data, gift->size}};
+    struct pool__frame frame = {.type = POOL__FRAME_COLLECTIVE,
+        .id = w->task,
+        .size = (uint32_t)(sizeof head + pieces[1].iov_len + gift->size)};
+
+    pool__offer_put(head, &gift->offer);
+    send_pieces(w, &frame, pieces, PIECES);
+}
+
+/* Frames that have nothing to do with it: a function is learned, models wait
+ * until the call has ended. The host sends no other call meanwhile. */
+static bool
+next_of_peers(void *worker, uint64_t *size)
+{
+    struct worker *w = worker;
+    struct pool__frame frame;
+
+    for (;;) {
+        uint8_t head[POOL__FRAME_HEADER], payload[16];
+        read_exactly(w, head, sizeof head);
+        if (pool__frame_split(
+                head, sizeof head, POOL__FRAME_MAX_PAYLOAD, &frame) < 0)
+            give_up();
+        uint64_t rest = pool__frame_extent(frame.size) - sizeof head;
+        if (frame.type == POOL__FRAME_STOP && rest == 0) {
+            put_aside(w, frame.id);
+        } else if (frame.type == POOL__FRAME_HELLO && rest <= sizeof payload) {
+            read_exactly(w, payload, rest);
+            learn_function(w, payload, frame.size);
+        } else if (frame.type != POOL__FRAME_COLLECTIVE ||
+                   frame.id != w->task) {
+            give_up();
+        } else {
+            *size = w->part_left = frame.size;
+            w->part_padding = (size_t)(rest - frame.size);
+            return frame.flags == POOL__COLLECTIVE_PART;
+        }
+    }
+}
+
+static void
+read_from_peers(void *worker, void *to, size_t n)
+{
+    struct worker *w = worker;
+    uint8_t padding[8];
+
+    read_exactly(w, to, n);
+    w->part_left -= n;
+    if (w->part_left == 0)
+        read_exactly(w, padding, w->part_padding);
+}
+
+static const struct pool__peers peers = {
+    give_to_peers, next_of_peers, read_from_peers};
+
+/* ---- life ---------------------------------------------------------------- */
+
 /* Before the next read: nobody may wait for a reply while the worker sleeps.
  * The supervisor stops looking before it sleeps, and looks once more: the
  * fence is the other half of its. */
@@ -445,6 +566,8 @@ init(struct worker *w, const struct pool__worker_config *config,
     w->call.cancel_word = &w->region->cancel;
     w->call.log = send_log;
     w->call.log_data = w;
+    w->call.comm.line = &peers;
+    w->call.comm.line_data = w;
     if (config->max_memory != 0 && pool__memory_limit(config->max_memory) < 0)
         give_up();
 }
