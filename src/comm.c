@@ -129,18 +129,18 @@ talk(struct pass *p)
     uint64_t size = 0;
 
     line->give(p->comm->line_data, &p->gift);
-    bool part = line->next(p->comm->line_data, &size);
-    if (!part && size != 0)
+    int part = line->next(p->comm->line_data, &size);
+    if (part == 0 && size != 0)
         return read_error(p, size);
-    for (int rank = 0; rank < p->comm->size; rank++) {
+    for (int rank = 0; rank < p->comm->size && part >= 0; rank++) {
         if (rank == p->comm->rank) {
             take_own(p);
-        } else if (part) {
+        } else if (part > 0) {
             p->take(p, rank, NULL, size);
             part = line->next(p->comm->line_data, &size);
         }
     }
-    return 0;
+    return part;
 }
 
 /* Alone. */

@@ -17,10 +17,10 @@ struct pool__gift {
 /* How a rank talks to the others of a group of several. */
 struct pool__peers {
     void (*give)(void *line, const struct pool__gift *gift);
-    /* What comes next. True: a part of so many bytes; false: the end, and
-     * size is that of the error, 0: none. Its bytes are read before the next
-     * one is asked for. */
-    bool (*next)(void *line, uint64_t *size);
+    /* What comes next. 1: a part of so many bytes; 0: the end, and size is
+     * that of the error, 0: none; negative: nothing comes any more. The bytes
+     * are read before the next one is asked for. */
+    int (*next)(void *line, uint64_t *size);
     void (*read)(void *line, void *to, size_t size);
 };
 

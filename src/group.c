@@ -65,26 +65,14 @@ on_settled(struct pool__watcher *watcher, struct pool_future *task)
         pool__container(watcher, struct pool__member, watcher);
     struct pool__group *g = m->group;
 
-    task->extra->member = NULL;
     m->task = NULL;
-    g->living--;
+    if (--g->living == 0)
+        task->extra->group = NULL;
     pool__peers_lost(m, task);
     came(m);
     g->sched->stirred = true; /* it, or who waits behind it, may start now */
     task->core->wake = true;
     free_if_done(g);
-}
-
-static int
-add_extra(struct pool__sched *s, struct pool_future *task)
-{
-    if (task->extra != NULL)
-        return 0;
-    task->extra = pool__zalloc(sizeof *task->extra);
-    if (task->extra == NULL)
-        return POOL_ENOMEM;
-    task->extra->deadline_ms = s->policy.deadline_ms;
-    return 0;
 }
 
 int
@@ -93,15 +81,9 @@ pool__group_make(
 {
     struct pool__group *g =
         pool__zalloc(sizeof *g + n * sizeof(struct pool__member));
-    int rc = g != NULL ? 0 : POOL_ENOMEM;
 
-    for (size_t i = 0; i < n && rc == 0; i++)
-        if (tasks[i] != NULL)
-            rc = add_extra(s, tasks[i]);
-    if (rc < 0) {
-        pool__free(g);
+    if (g == NULL)
         return pool__fail(POOL_ENOMEM, "a group of %zu peers", n);
-    }
     pool__list_init(&g->node);
     g->sched = s;
     g->size = (int)n;
@@ -116,7 +98,7 @@ pool__group_make(
             pool__peers_lost(m, NULL);
             continue;
         }
-        m->task->extra->member = m;
+        m->task->extra->group = g;
         pool__task_watch(m->task, &m->watcher);
         g->priority = m->task->priority;
         g->living++;

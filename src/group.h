@@ -41,15 +41,18 @@ struct pool__group {
 };
 
 /* Make prepared tasks the ranks 0 to n - 1 of a group: it starts when all have
- * been submitted and so many workers are idle. A NULL among the tasks is a
- * rank that will not run. 0, or POOL_ENOMEM: then they can be unmade. */
+ * been submitted and so many workers are idle. They share one extra, and each
+ * has its rank for a tag. A NULL among the tasks is a rank that will not run.
+ * 0, or POOL_ENOMEM: then they can be unmade. */
 int pool__group_make(
     struct pool__sched *sched, struct pool_future *const *tasks, size_t n);
 
 static inline struct pool__member *
 pool__member_of(const struct pool_future *task)
 {
-    return task->extra != NULL ? task->extra->member : NULL;
+    return task->extra != NULL && task->extra->group != NULL
+               ? &task->extra->group->members[task->tag]
+               : NULL;
 }
 
 /* A rank was submitted. */

@@ -76,8 +76,8 @@ introduce(struct pool__sched *s, struct pool__proc *proc, uint16_t number)
     size_t size;
 
     while (proc->sched.functions <= number) {
-        uint64_t address =
-            (uintptr_t)s->functions.list[proc->sched.functions].fn;
+        uint64_t address = pool__table_refer(
+            s->table, (uintptr_t)s->functions.list[proc->sched.functions].fn);
         pool_encode(payload, sizeof payload, &size, "t", address);
         struct pool__frame hello = {
             .type = POOL__FRAME_HELLO, .size = (uint32_t)size};
@@ -136,8 +136,11 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
         .size = task->size,
         .flags = task->function,
         .id = pool__frame_id(task->number, task->sends++)};
+    struct pool__job *job = pool__job_of(task);
     int rc = introduce(s, proc, task->function);
 
+    if (rc == 0 && pool__unlikely(job != NULL))
+        rc = pool__job_introduce(proc, job);
     if (rc == 0)
         rc = pool__channel_send(&proc->channel, task, &frame,
             pool__task_data(task), &task->ordinal);
@@ -152,10 +155,20 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     pool__list_append(&s->dirty, &proc->sched.dirty);
 }
 
-static uint32_t
-estimate(const struct pool__sched *s, const struct pool_future *task)
+/* Where the run time of such tasks is kept. */
+static uint32_t *
+mean_of(struct pool__sched *s, const struct pool_future *task)
 {
-    uint32_t mean = s->functions.list[task->function].mean_ns;
+    struct pool__job *job = pool__job_of(task);
+
+    return job != NULL ? &job->mean_ns
+                       : &s->functions.list[task->function].mean_ns;
+}
+
+static uint32_t
+estimate(struct pool__sched *s, const struct pool_future *task)
+{
+    uint32_t mean = *mean_of(s, task);
 
     return mean != 0 ? mean : AHEAD_NS;
 }
@@ -273,14 +286,14 @@ pool__sched_run(struct pool__sched *s)
 /* ---- replies ---------------------------------------------------------- */
 
 static void
-measure(struct pool__function *function, uint64_t ns)
+measure(uint32_t *mean_ns, uint64_t ns)
 {
-    int64_t mean = function->mean_ns;
+    int64_t mean = *mean_ns;
 
     mean = mean == 0 ? (int64_t)ns : mean + ((int64_t)ns - mean) / 8;
     if (mean > INT32_MAX)
         mean = INT32_MAX;
-    function->mean_ns = mean > 0 ? (uint32_t)mean : 1;
+    *mean_ns = mean > 0 ? (uint32_t)mean : 1;
 }
 
 /* A worker said what it may not say about a task; the channel is not asked
@@ -304,7 +317,8 @@ is_retried(
 {
     const struct pool__task_extra *extra = task->extra;
 
-    if (extra == NULL || extra->retries == 0 || s->table->wanted == 0)
+    if (extra == NULL || task->attempts > extra->retries ||
+        s->table->wanted == 0)
         return false; /* none left, or nobody to run it */
     return code == POOL_EDIED ||
            (code == POOL_EDEADLINE &&
@@ -320,7 +334,6 @@ pool__sched_failed(struct pool__sched *s, struct pool_future *task,
         pool__task_failed(task, failure);
         return;
     }
-    task->extra->retries--;
     task->proc = NULL;
     s->core->stats.retried++;
     pool__queue_append(&s->queue, task);
@@ -360,7 +373,7 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
         broke_protocol(proc, task, "a result from inside a collective");
         return;
     }
-    measure(&s->functions.list[task->function], ns);
+    measure(mean_of(s, task), ns);
     pool__durations_add(&s->core->stats.run_time, frame->flags, ns);
     *queued -= pool__min(*queued, task->estimate_ns);
     if (pool__likely(frame->type == POOL__FRAME_REPLY &&
@@ -501,7 +514,8 @@ pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter)
 
     pool__table_each(proc, s->table)
     {
-        if (proc->state == POOL__PROC_READY &&
+        if (pool__job_forget(proc, scatter) &&
+            proc->state == POOL__PROC_READY &&
             pool__channel_control(&proc->channel, &stop, NULL) == 0)
             flush_one(s, proc);
     }

@@ -5,6 +5,7 @@
 
 #include "function.h"
 #include "group.h"
+#include "job.h"
 #include "queue.h"
 #include "table.h"
 
@@ -63,7 +64,7 @@ void pool__sched_reply(struct pool__sched *sched, struct pool__proc *proc,
 /* The worker may have room again: give out what fits. */
 void pool__sched_progress(struct pool__sched *sched, struct pool__proc *proc);
 
-/* Tell every worker that a scatter is over. */
+/* Tell the workers that know of it that a scatter is over. */
 void pool__sched_end_scatter(struct pool__sched *sched, uint64_t scatter);
 
 /* ---- within the scheduler ---------------------------------------------- */

@@ -9,11 +9,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "call.h"
-#include "fdio.h"
 #include "frame.h"
+#include "line.h"
 #include "mem.h"
 #include "proto.h"
 #include "region.h"
@@ -27,7 +26,7 @@
 
 struct worker {
     const struct pool__worker_config *config;
-    const struct pool__worker_fds *fds;
+    const struct pool__worker_io *io;
     struct pool__region *region;
     uint64_t ordinal; /* of the last call frame */
     struct pool__ticks ticks;
@@ -42,23 +41,33 @@ struct worker {
     struct pool__list models;
     void *state; /* what pool_call_state gives */
     void (*finalizer)(void *state);
-    uint64_t task;       /* id of the running call; 0: none */
-    bool greeted;        /* the hello is said */
-    uint64_t part_left;  /* bytes of a collective's part to be read ... */
-    size_t part_padding; /* and of its padding then */
-    uint64_t *aside;     /* ids of stop frames that came inside a collective */
-    size_t aside_count;
+    uint64_t task;          /* id of the running call; 0: none */
+    bool greeted;           /* the hello is said */
+    struct pool__line line; /* to peers of the running call */
     struct pool_call call;
 };
 
 int pool__depth;
 
-/* Nobody listens any more, or memory is out: the host sees the status. */
+/* The end. Where the process lives on, nothing of this life is left. */
 _Noreturn static void
-give_up(void)
+leave(struct worker *w, int status)
 {
     pool__stdio_flush();
-    _exit(EXIT_FAILURE);
+    pool__model_release(&w->models, 0, false);
+    pool__call_fini(&w->call);
+    pool__line_clear(&w->line);
+    pool__free(w->functions);
+    pool__free(w->input);
+    w->io->leave(w->io->self, status);
+    abort();
+}
+
+/* Nobody listens any more, or memory is out: the host sees the status. */
+_Noreturn static void
+give_up(struct worker *w)
+{
+    leave(w, EXIT_FAILURE);
 }
 
 static void
@@ -68,8 +77,8 @@ flush(struct worker *w)
 
     if (part.iov_len == 0)
         return;
-    if (pool__write_all(w->fds->results, &part, 1) < 0)
-        give_up();
+    if (w->io->write(w->io->self, &part, 1) < 0)
+        give_up(w);
     w->start = w->end;
     w->clock_ns =
         pool__ticks_measure(&w->ticks); /* the pipe may have made it wait */
@@ -93,8 +102,6 @@ publish(struct worker *w, uint64_t extent)
         flush(w);
 }
 
-#define PIECES 3 /* of a payload, at most */
-
 /* A frame goes straight to the pipe; its payload is in N pieces. */
 static void
 send_pieces(struct worker *w, const struct pool__frame *frame,
@@ -103,15 +110,15 @@ send_pieces(struct worker *w, const struct pool__frame *frame,
     static const uint8_t zeros[8];
     uint64_t extent = pool__frame_extent(frame->size);
     uint8_t head[POOL__FRAME_HEADER];
-    struct iovec parts[PIECES + 2] = {{head, sizeof head}};
+    struct iovec parts[POOL__LINE_PIECES + 2] = {{head, sizeof head}};
 
     memcpy(parts + 1, pieces, (size_t)n * sizeof *pieces);
     parts[n + 1] = (struct iovec){
         (void *)(size_t)zeros, (size_t)(extent - sizeof head - frame->size)};
     flush(w);
     pool__frame_put(head, frame);
-    if (pool__write_all(w->fds->results, parts, n + 2) < 0)
-        give_up();
+    if (w->io->write(w->io->self, parts, n + 2) < 0)
+        give_up(w);
     w->start = w->end += extent;
     pool__store(&w->region->start, w->start);
     pool__store(&w->region->end, w->end);
@@ -205,8 +212,8 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
     call->number = frame->id >> POOL__ID_SENDS_BITS;
     begin_call(w, payload, frame->size);
     if (frame->flags >= w->function_count)
-        give_up();
-    w->task = frame->id;
+        give_up(w);
+    w->task = w->line.call = frame->id;
     int rc = pool__call_run(call, w->functions[frame->flags]);
     w->task = 0;
     pool__stdio_flush();
@@ -236,13 +243,23 @@ learn_function(struct worker *w, const void *payload, size_t size)
     uint64_t address;
 
     if (pool_decode(payload, size, "t", &address) < 0)
-        give_up();
+        give_up(w);
     list = pool__realloc(
         w->functions, (w->function_count + 1) * sizeof w->functions[0]);
     if (list == NULL)
-        give_up();
+        give_up(w);
     w->functions = list;
-    w->functions[w->function_count++] = (pool_fn)(uintptr_t)address;
+    w->functions[w->function_count++] =
+        (pool_fn)pool__call_resolve(&w->call, address);
+}
+
+/* The host introduces a scatter, before the first chunk of it. */
+static void
+learn_job(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    if (pool__model_learn(&w->call, frame->id, payload, frame->size) < 0)
+        give_up(w);
 }
 
 static void
@@ -270,7 +287,7 @@ fail_start(struct worker *w)
     pool__stdio_flush();
     send_error(w, &hello);
     flush(w);
-    _exit(EXIT_FAILURE);
+    leave(w, EXIT_FAILURE);
 }
 
 /* Its arguments are copied: in the frame they are not aligned. */
@@ -281,18 +298,18 @@ initialize(struct worker *w, pool_fn fn, const void *arguments, size_t size)
     uint8_t *copy = pool__malloc(size);
 
     if (copy == NULL)
-        give_up();
+        give_up(w);
     if (size != 0)
         memcpy(copy, arguments, size);
     begin_call(w, copy, size);
     int rc = fn(call);
+    pool__free(copy);
     if (rc != 0) {
         pool__call_failed(call, rc, "the initializer");
         fail_start(w);
     }
     pool__stdio_flush();
     pool__call_fini(call);
-    pool__free(copy);
 }
 
 /* The first frame of a pool with an initializer or a finalizer. */
@@ -305,10 +322,11 @@ set_up(struct worker *w, const void *payload, size_t size)
 
     if (w->greeted || pool_decode(payload, size, "ttay", &initializer,
                           &finalizer, &arguments, &n) < 0)
-        give_up();
-    w->finalizer = (void (*)(void *))(uintptr_t)finalizer;
+        give_up(w);
+    w->finalizer = (void (*)(void *))pool__call_resolve(&w->call, finalizer);
     if (initializer != 0)
-        initialize(w, (pool_fn)(uintptr_t)initializer, arguments, n);
+        initialize(w, (pool_fn)pool__call_resolve(&w->call, initializer),
+            arguments, n);
     say_hello(w);
 }
 
@@ -320,7 +338,7 @@ retire(struct worker *w)
         w->finalizer(w->state);
     pool__stdio_flush();
     flush(w);
-    _exit(EXIT_SUCCESS);
+    leave(w, EXIT_SUCCESS);
 }
 
 /* The models of a scatter that is over; 0: the worker is to end. */
@@ -340,13 +358,15 @@ serve_frame(
     switch (frame->type) {
     case POOL__FRAME_CALL:
         run_call(w, frame, payload);
-        for (size_t i = 0; i < w->aside_count; i++)
-            stop(w, w->aside[i]);
-        w->aside_count = 0;
+        for (size_t i = 0; i < w->line.aside_count; i++)
+            stop(w, w->line.aside[i]);
+        pool__line_clear(&w->line);
         break;
     case POOL__FRAME_HELLO:
         if (frame->flags == POOL__HELLO_SETUP)
             set_up(w, payload, frame->size);
+        else if (frame->flags == POOL__HELLO_JOB)
+            learn_job(w, frame, payload);
         else
             learn_function(w, payload, frame->size);
         break;
@@ -354,7 +374,7 @@ serve_frame(
         stop(w, frame->id);
         break;
     default:
-        give_up();
+        give_up(w);
     }
 }
 
@@ -370,7 +390,7 @@ serve_input(struct worker *w)
         int64_t extent =
             pool__frame_split(bytes, n, POOL__FRAME_MAX_PAYLOAD, &frame);
         if (extent < 0)
-            give_up();
+            give_up(w);
         if (extent == 0)
             return n < POOL__FRAME_HEADER
                        ? INPUT_SIZE
@@ -390,7 +410,7 @@ make_room(struct worker *w, size_t need)
     if (size > w->input_size || (w->input_size > INPUT_KEPT && rest == 0)) {
         uint8_t *block = pool__malloc_large(size);
         if (block == NULL)
-            give_up();
+            give_up(w);
         /* The host must not find the pipe locked while pages are made. */
         if (size > INPUT_KEPT)
             pool__populate(block, size);
@@ -405,16 +425,28 @@ make_room(struct worker *w, size_t need)
     w->have = rest;
 }
 
-/* Read the task pipe: how much there is counts. */
+/* Read what the host has sent: how much it is counts. 0: it wants no more. */
+static size_t
+read_some(struct worker *w, void *to, size_t n)
+{
+    ssize_t got = w->io->read(w->io->self, to, n);
+
+    if (got == -ECANCELED)
+        return 0;
+    if (got <= 0)
+        give_up(w);
+    w->received += (size_t)got;
+    return (size_t)got;
+}
+
 static size_t
 read_tasks(struct worker *w, void *to, size_t n)
 {
-    ssize_t got = pool__read(w->fds->tasks, to, n);
+    size_t got = read_some(w, to, n);
 
-    if (got <= 0)
-        give_up();
-    w->received += (size_t)got;
-    return (size_t)got;
+    if (got == 0)
+        retire(w);
+    return got;
 }
 
 /* Look whether more comes soon. */
@@ -439,11 +471,12 @@ look_for_input(struct worker *w)
 
 /* ---- inside a collective ------------------------------------------------- */
 
-/* Bytes of the task pipe. Those that have been read already lie behind the
- * running call, whose arguments must stay where they are. */
-static void
-read_exactly(struct worker *w, void *to, size_t n)
+/* Those bytes that have been read already lie behind the running call, whose
+ * arguments must stay where they are. */
+static bool
+read_inside(void *worker, void *to, size_t n)
 {
+    struct worker *w = worker;
     uint8_t *at = to;
     size_t here = pool__min(n, w->have - w->at);
 
@@ -452,82 +485,21 @@ read_exactly(struct worker *w, void *to, size_t n)
     w->at += here;
     if (here < n)
         (void)look_for_input(w);
-    while (here < n)
-        here += read_tasks(w, at + here, n - here);
-}
-
-static void
-put_aside(struct worker *w, uint64_t scatter)
-{
-    uint64_t *ids = pool__realloc(w->aside, (w->aside_count + 1) * sizeof *ids);
-
-    if (ids == NULL)
-        give_up();
-    ids[w->aside_count++] = scatter;
-    w->aside = ids;
-}
-
-static void
-give_to_peers(void *worker, const struct pool__gift *gift)
-{
-    struct worker *w = worker;
-    uint8_t head[POOL__OFFER_SIZE];
-    struct iovec pieces[PIECES] = {{head, sizeof head},
-        {(void *)(size_t)gift->sizes, gift->sizes_count * sizeof *gift->sizes},
-        {(void *)(size_t)gift->data, gift->size}};
-    struct pool__frame frame = {.type = POOL__FRAME_COLLECTIVE,
-        .id = w->task,
-        .size = (uint32_t)(sizeof head + pieces[1].iov_len + gift->size)};
-
-    pool__offer_put(head, &gift->offer);
-    send_pieces(w, &frame, pieces, PIECES);
-}
-
-/* Frames that have nothing to do with it: a function is learned, models wait
- * until the call has ended. The host sends no other call meanwhile. */
-static bool
-next_of_peers(void *worker, uint64_t *size)
-{
-    struct worker *w = worker;
-    struct pool__frame frame;
-
-    for (;;) {
-        uint8_t head[POOL__FRAME_HEADER], payload[16];
-        read_exactly(w, head, sizeof head);
-        if (pool__frame_split(
-                head, sizeof head, POOL__FRAME_MAX_PAYLOAD, &frame) < 0)
-            give_up();
-        uint64_t rest = pool__frame_extent(frame.size) - sizeof head;
-        if (frame.type == POOL__FRAME_STOP && rest == 0) {
-            put_aside(w, frame.id);
-        } else if (frame.type == POOL__FRAME_HELLO && rest <= sizeof payload) {
-            read_exactly(w, payload, rest);
-            learn_function(w, payload, frame.size);
-        } else if (frame.type != POOL__FRAME_COLLECTIVE ||
-                   frame.id != w->task) {
-            give_up();
-        } else {
-            *size = w->part_left = frame.size;
-            w->part_padding = (size_t)(rest - frame.size);
-            return frame.flags == POOL__COLLECTIVE_PART;
-        }
+    while (here < n) {
+        size_t got = read_some(w, at + here, n - here);
+        if (got == 0)
+            return false;
+        here += got;
     }
+    return true;
 }
 
 static void
-read_from_peers(void *worker, void *to, size_t n)
+send_inside(void *worker, const struct pool__frame *frame,
+    const struct iovec *pieces, int n)
 {
-    struct worker *w = worker;
-    uint8_t padding[8];
-
-    read_exactly(w, to, n);
-    w->part_left -= n;
-    if (w->part_left == 0)
-        read_exactly(w, padding, w->part_padding);
+    send_pieces(worker, frame, pieces, n);
 }
-
-static const struct pool__peers peers = {
-    give_to_peers, next_of_peers, read_from_peers};
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -546,39 +518,45 @@ flush_or_look(struct worker *w)
 
 static void
 init(struct worker *w, const struct pool__worker_config *config,
-    const struct pool__worker_fds *fds)
+    struct pool__region *region, const struct pool__worker_io *io)
 {
     *w = (struct worker){0}; /* a nested worker inherits its parent's */
     w->config = config;
-    w->fds = fds;
-    w->region = pool__region_map(fds->region);
+    w->io = io;
+    w->region = region;
+    pool__list_init(&w->models);
     w->input_size = INPUT_SIZE;
     w->input = pool__malloc_large(INPUT_SIZE);
-    if (w->region == NULL || w->input == NULL)
-        give_up();
+    if (w->input == NULL)
+        give_up(w);
     pool__depth = config->depth;
     pool__ticks_init(&w->ticks);
-    pool__list_init(&w->models);
     w->call.models = &w->models;
     w->call.max_result = config->max_result;
     w->call.seed = config->seed;
     w->call.state = &w->state;
     w->call.cancel_word = &w->region->cancel;
+    w->call.look = io->look;
+    w->call.look_data = io->self;
+    w->call.resolve = io->resolve;
     w->call.log = send_log;
     w->call.log_data = w;
-    w->call.comm.line = &peers;
-    w->call.comm.line_data = w;
+    w->line.worker = w;
+    w->line.send = send_inside;
+    w->line.read = read_inside;
+    w->call.comm.line = &pool__line_peers;
+    w->call.comm.line_data = &w->line;
     if (config->max_memory != 0 && pool__memory_limit(config->max_memory) < 0)
-        give_up();
+        give_up(w);
 }
 
 void
-pool__worker_main(const struct pool__worker_config *config,
-    const struct pool__worker_fds *fds)
+pool__worker_serve(const struct pool__worker_config *config,
+    struct pool__region *region, const struct pool__worker_io *io)
 {
     static struct worker w; /* a kilobyte of message; the stack is the task's */
 
-    init(&w, config, fds);
+    init(&w, config, region, io);
     if (!config->has_setup)
         say_hello(&w);
     for (size_t need = INPUT_SIZE;; need = serve_input(&w)) {
