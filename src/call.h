@@ -70,21 +70,37 @@ int pool__call_library_failed(struct pool_call *call, int rc);
 
 void pool__call_fini(struct pool_call *call);
 
-/* The models of one process, by the scatter they belong to. */
+/* A scatter, as a process that runs chunks of it knows it: what is common to
+ * them, and the model that build made here. */
 struct pool__model {
     struct pool__list node;
     uint64_t scatter;
-    void *model;
+    pool_build_fn build;
+    pool_execute_fn execute;
     pool_release_fn release;
+    size_t columns;
+    const char *const *names; /* NULL: none */
+    const uint8_t *arguments; /* of build, 8-aligned */
+    size_t arguments_size;
+    bool built; /* model holds */
+    void *model;
 };
 
+/* The record of a scatter, as it travels: this head, the arguments of build
+ * up to a multiple of 8, and the columns' names with their NULs. */
+struct pool__record {
+    uint64_t build, execute, release; /* see pool__call_resolve */
+    uint64_t columns, names;          /* names: as many as columns, or 0 */
+    uint64_t arguments_size;
+};
+
+/* Learn a record, as this call's process. 0 or POOL_ENOMEM. */
+int pool__model_learn(const struct pool_call *call, uint64_t scatter,
+    const void *record, size_t size);
 struct pool__model *pool__model_find(
     struct pool__list *models, uint64_t scatter);
-/* 0 or POOL_ENOMEM (and the model is still the caller's). */
-int pool__model_add(struct pool__list *models, uint64_t scatter, void *model,
-    pool_release_fn release);
-/* Forget that scatter's model, of every scatter where it is 0; first give it
- * back, unless this process only has a copy of it. */
+/* Forget that scatter, all of them where it is 0; first give its model back,
+ * unless this process only has a copy of it. */
 void pool__model_release(
     struct pool__list *models, uint64_t scatter, bool give_back);
 

@@ -13,6 +13,8 @@
 #include "fdio.h"
 #include "owner.h"
 
+#define LOOKS_A_TURN 16 /* that found something, and the loop must run too */
+
 /* ---- turns -------------------------------------------------------------- */
 
 /* A pool that is shut down lets its workers go when nothing is left to do. */
@@ -34,8 +36,8 @@ pool__is_pressed(struct pool *pool)
     struct pool__core *core = pool->core;
 
     return pool->stale || pool->cancelling != POOL__CANCEL_NONE ||
-           !pool__list_empty(&core->notices) || core->trash != NULL ||
-           pool__drain_due(pool) || is_finished(pool) ||
+           pool->sched.stirred || !pool__list_empty(&core->notices) ||
+           core->trash != NULL || pool__drain_due(pool) || is_finished(pool) ||
            (pool->closing && pool__close_ready(pool));
 }
 
@@ -145,10 +147,16 @@ end_wait(struct pool *pool)
 static int
 drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
 {
+    unsigned looks = 0;
+
     begin_wait(pool, done, data, timeout_ms);
-    do
-        pool__turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-    while (!done(data) && !pool->timed_out && timeout_ms != 0);
+    do {
+        bool found = timeout_ms != 0 && pool__spin(pool);
+        if (found && ++looks % LOOKS_A_TURN != 0)
+            continue;
+        pool__turn(
+            pool, timeout_ms == 0 || found ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    } while (!done(data) && !pool->timed_out && timeout_ms != 0);
     end_wait(pool);
     if (done(data))
         return 0;

@@ -279,6 +279,7 @@ create_from(
         return rc;
     }
     (void)pool__oom_kill_seen(); /* what was before is no news */
+    pool__spin_fit(pool, pool__usable_cpus());
     note_threads(pool);
     rc = check_functions(pool, o);
     if (rc == 0)
@@ -418,6 +419,7 @@ resize(struct pool *pool, int workers)
     if (rc < 0)
         return rc;
     pool->workers = workers;
+    pool__spin_fit(pool, pool__usable_cpus());
     pool__life_resize(&pool->sched, workers);
     return 0;
 }

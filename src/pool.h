@@ -5,6 +5,7 @@
 #include "call.h"
 #include "guard.h"
 #include "sched.h"
+#include "spin.h"
 
 enum pool__drive {
     POOL__DRIVE_CALLER, /* the calls that wait run the loop */
@@ -34,9 +35,11 @@ struct pool {
     uv_prepare_t wait_prepare;
     bool (*wait_done)(void *); /* what is waited for */
     void *wait_data;
-    bool timed_out; /* wait_timer fired */
-    struct {        /* see alarm.c */
-        int fd;     /* a timerfd; -1: nobody sleeps on the loop's descriptor */
+    bool timed_out;                 /* wait_timer fired */
+    uint64_t spin_most_ns, spin_ns; /* as asked for; as it fits the CPUs */
+    struct pool__spin spin;
+    struct {    /* see alarm.c */
+        int fd; /* a timerfd; -1: nobody sleeps on the loop's descriptor */
         uint64_t due_ns;
         bool lingers; /* it is set for frames that wait for more */
         bool heard;   /* the loop has run since it was opened */
@@ -131,6 +134,15 @@ bool pool__must_not_wait(const struct pool *pool);
 /* Close the loop and free the pool; everything in it has ended. */
 void pool__loop_close(struct pool *pool);
 
+/* ---- spin.c -------------------------------------------------------------- */
+
+/* Whether sides that look fit so many CPUs: the workers and their supervisor.
+ * Called again when either number has changed. */
+void pool__spin_fit(struct pool *pool, int cpus);
+/* Caller drive: look for replies for a while before sleeping. True: some were
+ * taken. */
+bool pool__spin(struct pool *pool);
+
 /* ---- alarm.c, drive_host.c, drive_thread.c ------------------------------- */
 
 int pool__alarm_open(struct pool *pool);
@@ -178,6 +190,11 @@ void pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
  * must be started next, or unmade. The pool is entered. */
 int pool__task_prepare(struct pool *pool, const char *who, pool_fn fn,
     size_t size, void *block, const pool_task_options_t *options,
+    struct pool_future **task);
+/* The same for a chunk of a scatter: its block and its options are the
+ * scatter's. */
+int pool__chunk_prepare(struct pool *pool, const char *who, pool_fn fn,
+    void *block, size_t size, struct pool__task_extra *extra,
     struct pool_future **task);
 /* Start it; future: NULL detaches it. */
 void pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,

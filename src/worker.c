@@ -18,6 +18,7 @@
 #include "proto.h"
 #include "region.h"
 #include "spawn.h"
+#include "spin.h"
 #include "ticks.h"
 
 #define INPUT_SIZE (256u << 10) /* bytes read at once */
@@ -34,6 +35,8 @@ struct worker {
     uint64_t start, end; /* as in the region; the region's are only written */
     uint8_t *input;
     size_t input_size, have, at;
+    uint64_t received; /* bytes of the task pipe */
+    struct pool__spin spin;
     pool_fn *functions; /* by the number that calls carry */
     size_t function_count;
     struct pool__list models;
@@ -240,6 +243,15 @@ learn_function(struct worker *w, const void *payload, size_t size)
         (pool_fn)pool__call_resolve(&w->call, address);
 }
 
+/* The host introduces a scatter, before the first chunk of it. */
+static void
+learn_job(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    if (pool__model_learn(&w->call, frame->id, payload, frame->size) < 0)
+        give_up(w);
+}
+
 static void
 say_hello(struct worker *w)
 {
@@ -330,6 +342,8 @@ serve_frame(
     case POOL__FRAME_HELLO:
         if (frame->flags == POOL__HELLO_SETUP)
             set_up(w, payload, frame->size);
+        else if (frame->flags == POOL__HELLO_JOB)
+            learn_job(w, frame, payload);
         else
             learn_function(w, payload, frame->size);
         break;
@@ -391,6 +405,53 @@ make_room(struct worker *w, size_t need)
     w->have = rest;
 }
 
+/* Read what the host has sent: how much it is counts. */
+static size_t
+read_tasks(struct worker *w, void *to, size_t n)
+{
+    ssize_t got = w->io->read(w->io->self, to, n);
+
+    if (got == -ECANCELED)
+        retire(w);
+    if (got <= 0)
+        give_up(w);
+    w->received += (size_t)got;
+    return (size_t)got;
+}
+
+/* Look whether more comes soon. */
+static bool
+look_for_input(struct worker *w)
+{
+    uint64_t ns = pool__load(&w->region->spin_ns);
+
+    if (ns == 0 || !pool__spin_pays(&w->spin))
+        return false;
+    uint64_t end = pool__ticks_now(&w->ticks) + ns;
+    bool found = false;
+    do
+        for (int i = 0; i < POOL__SPIN_ROUNDS && !found; i++) {
+            pool__spin_pause();
+            found = pool__load(&w->region->sent) != w->received;
+        }
+    while (!found && pool__ticks_now(&w->ticks) < end);
+    pool__spin_note(&w->spin, found);
+    return found;
+}
+
+/* Before the next read: nobody may wait for a reply while the worker sleeps.
+ * The supervisor stops looking before it sleeps, and looks once more: the
+ * fence is the other half of its. */
+static void
+flush_or_look(struct worker *w)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!pool__load(&w->region->looks))
+        flush(w);
+    if (!look_for_input(w))
+        flush(w);
+}
+
 static void
 init(struct worker *w, const struct pool__worker_config *config,
     struct pool__region *region, const struct pool__worker_io *io)
@@ -432,14 +493,9 @@ pool__worker_serve(const struct pool__worker_config *config,
         say_hello(&w);
     for (size_t need = INPUT_SIZE;; need = serve_input(&w)) {
         make_room(&w, need);
-        flush(&w);
-        ssize_t got = io->read(io->self, w.input + w.have,
-            pool__min(w.input_size - w.have, INPUT_SIZE));
-        if (got == -ECANCELED)
-            retire(&w);
-        if (got <= 0)
-            give_up(&w);
-        w.have += (size_t)got;
+        flush_or_look(&w);
+        w.have += read_tasks(
+            &w, w.input + w.have, pool__min(w.input_size - w.have, INPUT_SIZE));
         w.clock_ns = pool__ticks_measure(&w.ticks);
     }
 }
