@@ -223,6 +223,14 @@ typedef struct pool_options {
  * min_workers of them). */
 POOL_API int pool_create(pool_t **pool, const pool_options_t *options);
 
+/* pool_create with the backend that fits: MPI, where the program was started by
+ * mpirun with more than one rank and is linked with libforkpool-mpi (then as
+ * pool_mpi_create, and *pool may come out NULL); else POOL_FORK where
+ * options->workers is not 1; else POOL_SERIAL. options->backend is ignored.
+ * Errors, ownership, thread, blocking: those of the function that it calls.
+ * Semantics: the parallel manager's factory. */
+POOL_API int pool_create_auto(pool_t **pool, const pool_options_t *options);
+
 /* Make a forkserver now, for a later pool_create to take over: for programs
  * that start threads or load much data before they need a pool. Each call
  * makes one more; each pool_create takes the oldest. Workers of that pool see

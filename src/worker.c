@@ -42,8 +42,9 @@ struct worker {
     struct pool__list models;
     void *state; /* what pool_call_state gives */
     void (*finalizer)(void *state);
-    uint64_t task; /* id of the running call; 0: none */
-    bool greeted;  /* the hello is said */
+    uint64_t task;   /* id of the running call; 0: none */
+    bool greeted;    /* the hello is said */
+    int outer_depth; /* what pool__depth was, and is again */
     struct pool_call call;
 };
 
@@ -58,6 +59,7 @@ leave(struct worker *w, int status)
     pool__call_fini(&w->call);
     pool__free(w->functions);
     pool__free(w->input);
+    pool__depth = w->outer_depth;
     w->io->leave(w->io->self, status);
     abort();
 }
@@ -463,6 +465,7 @@ init(struct worker *w, const struct pool__worker_config *config,
     w->input = pool__malloc_large(INPUT_SIZE);
     if (w->input == NULL)
         give_up(w);
+    w->outer_depth = pool__depth;
     pool__depth = config->depth;
     pool__ticks_init(&w->ticks);
     w->call.models = &w->models;
