@@ -236,13 +236,32 @@ stop_loop(uv_timer_t *timer)
     uv_stop(timer->loop);
 }
 
+static void
+run_for(uv_loop_t *loop, uint64_t ms)
+{
+    uv_timer_t timer;
+
+    uv_timer_init(loop, &timer);
+    uv_timer_start(&timer, stop_loop, ms, 0);
+    uv_run(loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
+}
+
+static bool
+all_ready(void)
+{
+    for (int i = 0; i < IDLE_WORKERS; i++)
+        if (idle->workers[i] == 0)
+            return false;
+    return true;
+}
+
 /* The pool has run a little and rests in a loop that goes on. */
 void
 bench_idle(void)
 {
     pool_options_t options = POOL_OPTIONS_INIT;
-    pool_future_t *future;
-    uv_timer_t timer;
     uv_loop_t loop;
     pool_t *pool;
 
@@ -257,17 +276,14 @@ bench_idle(void)
     options.loop = &loop;
     options.initializer = note_worker;
     bench_check(pool_create(&pool, &options));
-    for (int i = 0; i < 1000; i++) {
-        bench_check(pool_submit_bytes(pool, &future, NULL, echo, "", 1));
-        pool_future_free(future);
-    }
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_timer_init(&loop, &timer);
-    uv_timer_start(&timer, stop_loop, 1000 * IDLE_SECONDS, 0);
+    for (int i = 0; i < 1000; i++)
+        bench_check(pool_submit_bytes(pool, NULL, NULL, echo, "", 1));
+    while (!all_ready())
+        run_for(&loop, 100);
+    run_for(&loop, 500);
     double before = cpu_of_all();
-    uv_run(&loop, UV_RUN_DEFAULT);
+    run_for(&loop, 1000 * IDLE_SECONDS);
     double spent = cpu_of_all() - before;
-    uv_close((uv_handle_t *)&timer, NULL);
     pool_destroy(pool);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);

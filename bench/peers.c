@@ -58,16 +58,16 @@ bench_peers(void)
 {
     static const struct peer peers[] = {
         {"throughput_noop64_vs_zeromq", "ZeroMQ",
-            "test -x bench/peer_zeromq && bench/peer_zeromq %zu", 300000},
+            "test -x bench/peer_zeromq && bench/peer_zeromq %zu", 1000000},
         {"throughput_noop64_vs_nng", "nng",
-            "test -x bench/peer_nng && bench/peer_nng %zu", 100000},
+            "test -x bench/peer_nng && bench/peer_nng %zu", 20000},
         {"throughput_noop64_vs_openmpi", "Open MPI",
             "test -x bench/peer_openmpi && " MPIRUN "bench/peer_openmpi %zu",
-            500000},
+            1000000},
         {"throughput_noop64_vs_uvwork", "uv_queue_work",
-            "test -x bench/peer_uvwork && bench/peer_uvwork %zu", 500000},
+            "test -x bench/peer_uvwork && bench/peer_uvwork %zu", 1000000},
         {"throughput_noop64_vs_processpool", "ProcessPoolExecutor",
-            "python3 " BENCH_SRCDIR "/peer_processpool.py %zu", 15000},
+            "python3 " BENCH_SRCDIR "/peer_processpool.py %zu", 10000},
     };
 
     for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++)

@@ -78,13 +78,17 @@ meets(const struct row *row, const struct bar *bar)
 static void
 add_row(struct row row)
 {
+    static double began;
+
     if (row_count == ROWS_MAX) {
         fprintf(stderr, "bench: more than %d rows\n", ROWS_MAX);
         exit(1);
     }
     rows[row_count++] = row;
     /* The whole table comes at the end; this tells that it goes on. */
-    fprintf(stderr, "%s\n", row.name);
+    if (began == 0)
+        began = bench_now();
+    fprintf(stderr, "%4.0f s  %s\n", bench_now() - began, row.name);
 }
 
 void
