@@ -159,6 +159,12 @@ typedef struct pool_options {
                                POOL_NONE: no limit */
     int idle_timeout_ms;    /* a worker idle for so long goes, down to
                                min_workers; 0 or POOL_NONE: it stays */
+    int spin_us;            /* how long a worker that has done its work, and a
+                               caller that waits, look for more before they
+                               sleep: less latency for CPU time. Only where the
+                               workers and the caller have a CPU each, and while
+                               it pays; 0: 50; POOL_NONE: not at all; at most
+                               100,000 */
     int max_start_failures; /* starts that fail in a row (or workers that die
                                before they did anything) until the pool is
                                POOL_EBROKEN; 0: 8 */

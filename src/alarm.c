@@ -12,7 +12,8 @@
 #include "pool.h"
 #include "watch.h"
 
-#define NOW 1 /* long past: nanoseconds of the monotonic clock */
+#define NOW 1            /* long past: nanoseconds of the monotonic clock */
+#define LINGER_NS 100000 /* of frames that wait for more, in thread drive */
 
 static void
 on_alarm(uv_poll_t *handle, int status, int events)
@@ -24,35 +25,53 @@ on_alarm(uv_poll_t *handle, int status, int events)
     (void)events;
     (void)pool__read(pool->alarm.fd, &times, sizeof times);
     pool->alarm.due_ns = 0;
+    pool->alarm.lingers = false;
 }
 
-/* When the loop must run next; 0: when a descriptor says so. */
-static uint64_t
-next_due(struct pool *pool)
+static void
+set_alarm(struct pool *pool, uint64_t due)
 {
-    if (pool__has_work(pool))
-        return NOW;
-    int ms = uv_backend_timeout(&pool->loop);
-    if (ms < 0)
-        return 0;
-    /* One more: the loop's clock is coarse and must not be too early. */
-    return ms == 0 ? NOW : (uv_now(&pool->loop) + (uint64_t)ms + 1) * 1000000;
+    struct itimerspec at = {.it_value = {
+                                (time_t)(due / 1000000000),
+                                (long)(due % 1000000000),
+                            }};
+
+    if (pool->alarm.due_ns != 0 && pool->alarm.due_ns <= due)
+        return; /* an alarm too early is no harm */
+    (void)timerfd_settime(pool->alarm.fd, TFD_TIMER_ABSTIME, &at, NULL);
+    pool->alarm.due_ns = due;
+}
+
+/* A thread that submits goes on, or flushes before it waits: one alarm for all
+ * that it leaves behind. */
+static void
+linger(struct pool *pool)
+{
+    if (!pool->alarm.lingers)
+        set_alarm(pool, pool__now_ns() + LINGER_NS);
+    pool->alarm.lingers = true;
 }
 
 void
 pool__alarm_set(struct pool *pool)
 {
-    if (pool->alarm.fd < 0)
+    if (pool->alarm.fd < 0 || pool->alarm.due_ns == NOW)
         return;
-    uint64_t due = next_due(pool), set = pool->alarm.due_ns;
-    if (due == 0 || (set != 0 && set <= due))
-        return; /* an alarm too early is no harm */
-    struct itimerspec at = {.it_value = {
-                                (time_t)(due / 1000000000),
-                                (long)(due % 1000000000),
-                            }};
-    (void)timerfd_settime(pool->alarm.fd, TFD_TIMER_ABSTIME, &at, NULL);
-    pool->alarm.due_ns = due;
+    bool pressed = pool__is_pressed(pool);
+    bool dirty = !pool__list_empty(&pool->sched.dirty);
+    if (dirty && !pressed && pool->drive == POOL__DRIVE_THREAD) {
+        linger(pool); /* and then timers are looked at too */
+        return;
+    }
+    if (pressed || dirty) {
+        set_alarm(pool, NOW);
+        return;
+    }
+    int ms = uv_backend_timeout(&pool->loop);
+    /* One more: the loop's clock is coarse and must not be too early. */
+    if (ms >= 0)
+        set_alarm(pool,
+            ms == 0 ? NOW : (uv_now(&pool->loop) + (uint64_t)ms + 1) * 1000000);
 }
 
 int

@@ -11,12 +11,10 @@
 #define SMALLEST 4096u
 
 int
-pool__buf_reserve(struct pool__buf *buf, size_t n)
+pool__buf_grow(struct pool__buf *buf, size_t n)
 {
     size_t used = pool__buf_size(buf);
 
-    if (n <= buf->capacity - buf->tail)
-        return 0;
     if (n > SIZE_MAX / 2 - used)
         return pool__fail(POOL_ENOMEM, "buffer of %zu bytes", n);
     if (used + n > buf->capacity) {

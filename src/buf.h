@@ -12,7 +12,7 @@ struct pool__buf {
 };
 
 /* Make room for N bytes after the tail. 0 or POOL_ENOMEM, nothing changed. */
-int pool__buf_reserve(struct pool__buf *buf, size_t n);
+static inline int pool__buf_reserve(struct pool__buf *buf, size_t n);
 void pool__buf_take(struct pool__buf *buf, size_t n);
 void pool__buf_fini(struct pool__buf *buf);
 
@@ -20,6 +20,15 @@ static inline size_t
 pool__buf_size(const struct pool__buf *buf)
 {
     return buf->tail - buf->head;
+}
+
+/* Where the room must be made. */
+int pool__buf_grow(struct pool__buf *buf, size_t n);
+
+static inline int
+pool__buf_reserve(struct pool__buf *buf, size_t n)
+{
+    return n <= buf->capacity - buf->tail ? 0 : pool__buf_grow(buf, n);
 }
 
 #endif

@@ -161,7 +161,11 @@ write_some(struct pool__channel *ch, const void *from, size_t n)
         pool__pipe_grow(ch->task_write, &ch->grown_out);
         put = pool__write(ch->task_write, from, n);
     }
-    return put > 0 ? (size_t)put : 0;
+    if (put <= 0)
+        return 0;
+    ch->written += (size_t)put;
+    pool__store(&ch->region->sent, ch->written);
+    return (size_t)put;
 }
 
 /* Its padding is written next: out is empty and has held the header, so the
@@ -263,6 +267,13 @@ pool__channel_started_ns(struct pool__channel *ch, uint64_t ordinal)
     uint64_t at = pool__load(&ch->region->started_ns);
 
     return pool__load(&ch->region->running) == ordinal ? at : 0;
+}
+
+void
+pool__channel_spin(struct pool__channel *ch, uint64_t ns)
+{
+    if (ch->region != NULL)
+        pool__store(&ch->region->spin_ns, ns);
 }
 
 uint64_t

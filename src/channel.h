@@ -70,6 +70,7 @@ struct pool__channel {
     struct pool__sent *sent; /* a ring of POOL__RING */
     uint64_t head, tail;
     uint64_t flushed; /* ordinals below are in the pipe or on their way */
+    uint64_t written; /* bytes in all */
     size_t held;      /* of them not taken back */
 
     struct pool__buf out; /* frames not yet written */
@@ -142,6 +143,20 @@ void pool__channel_ask(struct pool__channel *channel, uint64_t ordinal);
 /* When the worker began it, as it says, monotonic; 0: it doesn't. */
 uint64_t pool__channel_started_ns(
     struct pool__channel *channel, uint64_t ordinal);
+/* How long the worker looks for more tasks before it sleeps, ns. */
+void pool__channel_spin(struct pool__channel *channel, uint64_t ns);
+/* Whether its buffer is looked at, so that it needn't write replies out. */
+static inline void
+pool__channel_look(struct pool__channel *channel, bool looks)
+{
+    pool__store(&channel->region->looks, looks);
+}
+/* Whether a reply stands in the buffer that was not taken. */
+static inline bool
+pool__channel_replied(const struct pool__channel *channel)
+{
+    return pool__load(&channel->region->end) != channel->consumed;
+}
 /* How large the worker is, bytes, as it says. */
 uint64_t pool__channel_rss(const struct pool__channel *channel);
 

@@ -5,11 +5,15 @@
  * The thread has all signals blocked: handlers of the host's run elsewhere. */
 #define _GNU_SOURCE
 #include <poll.h>
+#include <time.h>
 
 #include "error.h"
 #include "owner.h"
 #include "pool.h"
 #include "spawn.h"
+
+#define PAUSE_NS 20000 /* between two looks at a lock that is taken */
+#define PAUSES 20
 
 /* The thread was not joined: it frees the pool itself. */
 static void
@@ -24,6 +28,21 @@ free_pool(struct pool *pool)
     pool__leave(core);
     if (on_closed != NULL)
         on_closed(data);
+}
+
+/* Whoever uses the pool goes on with it for a while: to queue for the lock
+ * would cost him a system call, and us two turns of the CPU, for each call. */
+static void
+lock_politely(struct pool__core *core)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
+    for (int i = 0; i < PAUSES; i++) {
+        if (pthread_mutex_trylock(&core->lock) == 0)
+            return;
+        (void)nanosleep(&pause, NULL);
+    }
+    pthread_mutex_lock(&core->lock);
 }
 
 static void *
@@ -44,7 +63,7 @@ supervise(void *arg)
             .fd = uv_backend_fd(&pool->loop), .events = POLLIN};
         pthread_mutex_unlock(&core->lock);
         (void)poll(&set, 1, -1);
-        pthread_mutex_lock(&core->lock);
+        lock_politely(core);
     }
     if (pool->thread.detached) {
         free_pool(pool);

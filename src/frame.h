@@ -5,8 +5,12 @@
 #ifndef POOL_SRC_FRAME_H
 #define POOL_SRC_FRAME_H
 
+#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "util.h"
 
 enum pool__frame_type {
     POOL__FRAME_HELLO = 1,
@@ -42,10 +46,6 @@ pool__frame_extent(uint32_t size)
     return POOL__FRAME_HEADER + (((uint64_t)size + 7) & ~UINT64_C(7));
 }
 
-/* The id of a call: which task of the pool, and the how manieth sending of
- * it, so that no id is used twice. */
-#define POOL__ID_SENDS_BITS 20
-
 static inline uint64_t
 pool__frame_id(uint64_t number, uint32_t sends)
 {
@@ -53,8 +53,42 @@ pool__frame_id(uint64_t number, uint32_t sends)
            (sends & ((1u << POOL__ID_SENDS_BITS) - 1));
 }
 
+struct pool__frame_wire {
+    uint32_t size;
+    uint16_t type;
+    uint16_t flags;
+    uint64_t id;
+};
+
+_Static_assert(
+    sizeof(struct pool__frame_wire) == POOL__FRAME_HEADER, "no padding");
+
 /* Write a header to 16 bytes at TO. */
-void pool__frame_put(void *to, const struct pool__frame *frame);
+static inline void
+pool__frame_put(void *to, const struct pool__frame *frame)
+{
+    struct pool__frame_wire wire = {htole32(frame->size), htole16(frame->type),
+        htole16(frame->flags), htole64(frame->id)};
+
+    memcpy(to, &wire, sizeof wire);
+}
+
+/* POOL_EPROTO, and why. */
+int pool__frame_refuse(const struct pool__frame *frame, uint32_t limit);
+
+/* The padding is the last bytes of the frame's last word: its top bytes as a
+ * little-endian number. */
+static inline int
+pool__frame_padded(const unsigned char *end, uint32_t size)
+{
+    unsigned padding = (0u - size) & 7;
+    uint64_t word;
+
+    if (padding == 0)
+        return 1;
+    memcpy(&word, end - sizeof word, sizeof word);
+    return le64toh(word) >> (64 - 8 * padding) == 0;
+}
 
 /* Look at the first frame of the N bytes at DATA.
  * > 0: a whole frame of that many bytes; *frame is its header, its payload
@@ -62,7 +96,30 @@ void pool__frame_put(void *to, const struct pool__frame *frame);
  * 0:   part of a frame; where N >= 16, *frame is its header already checked.
  * < 0: POOL_EPROTO: a type that does not exist, a payload above LIMIT, or a
  *      padding that is not zero. */
-int64_t pool__frame_split(
-    const void *data, size_t n, uint32_t limit, struct pool__frame *frame);
+static inline int64_t
+pool__frame_split(
+    const void *data, size_t n, uint32_t limit, struct pool__frame *frame)
+{
+    struct pool__frame_wire wire;
+
+    if (n < sizeof wire)
+        return 0;
+    memcpy(&wire, data, sizeof wire);
+    frame->size = le32toh(wire.size);
+    frame->type = le16toh(wire.type);
+    frame->flags = le16toh(wire.flags);
+    frame->id = le64toh(wire.id);
+    if (pool__unlikely(frame->type - 1u >= POOL__FRAME_TYPES - 1u ||
+                       frame->size > limit ||
+                       frame->size > POOL__FRAME_MAX_PAYLOAD))
+        return pool__frame_refuse(frame, limit);
+    uint64_t extent = pool__frame_extent(frame->size);
+    if (n < extent)
+        return 0;
+    if (pool__unlikely(!pool__frame_padded(
+            (const unsigned char *)data + extent, frame->size)))
+        return pool__frame_refuse(frame, limit);
+    return (int64_t)extent;
+}
 
 #endif

@@ -50,13 +50,9 @@ grow(struct pool__functions *f)
 }
 
 int
-pool__function_number(struct pool__functions *f,
+pool__function_find(struct pool__functions *f,
     const struct pool__modules *modules, pool_fn fn, uint16_t *number)
 {
-    if (pool__likely(f->last < f->count && f->list[f->last].fn == fn)) {
-        *number = (uint16_t)f->last;
-        return 0;
-    }
     uint32_t *at = f->index_size != 0 ? place(f, fn) : NULL;
     if (at == NULL || *at == 0) {
         if (f->count == POOL__FUNCTIONS_MAX)

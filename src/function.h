@@ -4,6 +4,7 @@
 
 #include "forkpool.h"
 #include "modules.h"
+#include "util.h"
 
 struct pool__function {
     pool_fn fn;
@@ -23,8 +24,22 @@ struct pool__functions {
 
 /* The number of fn; asks `modules` about one that is new. POOL_ENOMEM;
  * POOL_ETOOBIG where there are too many. */
-int pool__function_number(struct pool__functions *functions,
+static inline int pool__function_number(struct pool__functions *functions,
     const struct pool__modules *modules, pool_fn fn, uint16_t *number);
 void pool__functions_fini(struct pool__functions *functions);
+
+/* One that was not looked up last. */
+int pool__function_find(struct pool__functions *functions,
+    const struct pool__modules *modules, pool_fn fn, uint16_t *number);
+
+static inline int
+pool__function_number(struct pool__functions *f,
+    const struct pool__modules *modules, pool_fn fn, uint16_t *number)
+{
+    *number = (uint16_t)f->last;
+    if (pool__likely(f->last < f->count && f->list[f->last].fn == fn))
+        return 0;
+    return pool__function_find(f, modules, fn, number);
+}
 
 #endif

@@ -27,14 +27,14 @@ pool__check_timeout(int timeout_ms, const char *who)
 }
 
 int
-pool__enter(struct pool__core *core, const char *who)
+pool__enter_slowly(struct pool__core *core, const char *who)
 {
-    if (pool__unlikely(core->stamp != pool__owner_stamp()))
+    if (core->stamp != pool__owner_stamp())
         return pool__fail(
             POOL_EFORKED, "%s: in a process that did not create the pool", who);
     if (core->threaded)
         pthread_mutex_lock(&core->lock);
-    else if (pool__unlikely(core->thread != pool__thread()))
+    else if (core->thread != pool__thread())
         return pool__fail(
             POOL_EPERM, "%s: in a thread that does not own the pool", who);
     return 0;
@@ -49,21 +49,18 @@ pool__enter_pool(struct pool *pool, const char *who)
 }
 
 void
-pool__leave(struct pool__core *core)
+pool__leave_slowly(struct pool__core *core)
 {
     bool threaded = core->threaded;
 
-    if (pool__unlikely(core->wake || threaded)) {
-        if (core->pool != NULL)
-            pool__settle_down(core->pool);
-        core->wake =
-            core->pool == NULL || core->embedded || core->pool->closing;
-        pool__wake_waiters(core);
-    }
+    if (core->pool != NULL)
+        pool__settle_down(core->pool);
+    core->wake = core->pool == NULL || core->embedded || core->pool->closing;
+    pool__wake_waiters(core);
     bool unused = pool__core_unused(core);
     if (threaded)
         pthread_mutex_unlock(&core->lock);
-    if (pool__unlikely(unused))
+    if (unused)
         pool__core_free(core);
 }
 

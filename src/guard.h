@@ -2,15 +2,17 @@
 #ifndef POOL_SRC_GUARD_H
 #define POOL_SRC_GUARD_H
 
+#include "owner.h"
 #include "task.h"
+#include "util.h"
 
 /* The two ends of every public function that looks at a pool or a future.
  * enter: 0 with the lock held where there is one, or POOL_EFORKED or POOL_EPERM
  * with nothing held. leave: what the call has brought about is told (callbacks,
  * waiting threads, a deferred end), then the lock is given back; neither the
  * pool nor the core need be there afterwards. */
-int pool__enter(struct pool__core *core, const char *who);
-void pool__leave(struct pool__core *core);
+static inline int pool__enter(struct pool__core *core, const char *who);
+static inline void pool__leave(struct pool__core *core);
 
 /* The same for a function that was given a pool. */
 int pool__enter_pool(struct pool *pool, const char *who);
@@ -37,5 +39,26 @@ void pool__dismiss_waiters(struct pool__core *core);
 
 /* 0 or POOL_EINVAL for a timeout below -1. */
 int pool__check_timeout(int timeout_ms, const char *who);
+
+/* ---- what is common of enter and leave, inline -------------------------- */
+
+int pool__enter_slowly(struct pool__core *core, const char *who);
+void pool__leave_slowly(struct pool__core *core);
+
+static inline int
+pool__enter(struct pool__core *core, const char *who)
+{
+    if (pool__likely(core->stamp == pool__owner_stamp() && !core->threaded &&
+                     core->thread == pool__thread()))
+        return 0;
+    return pool__enter_slowly(core, who);
+}
+
+static inline void
+pool__leave(struct pool__core *core)
+{
+    if (pool__unlikely(core->wake || core->threaded))
+        pool__leave_slowly(core);
+}
 
 #endif

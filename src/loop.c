@@ -13,6 +13,8 @@
 #include "fdio.h"
 #include "owner.h"
 
+#define LOOKS_A_TURN 16 /* that found something, and the loop must run too */
+
 /* ---- turns -------------------------------------------------------------- */
 
 /* A pool that is shut down lets its workers go when nothing is left to do. */
@@ -25,10 +27,15 @@ is_finished(const struct pool *pool)
 bool
 pool__has_work(struct pool *pool)
 {
+    return !pool__list_empty(&pool->sched.dirty) || pool__is_pressed(pool);
+}
+
+bool
+pool__is_pressed(struct pool *pool)
+{
     struct pool__core *core = pool->core;
 
     return pool->stale || pool->cancelling != POOL__CANCEL_NONE ||
-           !pool__list_empty(&pool->sched.dirty) ||
            !pool__list_empty(&core->notices) || core->trash != NULL ||
            pool__drain_due(pool) || is_finished(pool) ||
            (pool->closing && pool__close_ready(pool));
@@ -140,10 +147,16 @@ end_wait(struct pool *pool)
 static int
 drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
 {
+    unsigned looks = 0;
+
     begin_wait(pool, done, data, timeout_ms);
-    do
-        pool__turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-    while (!done(data) && !pool->timed_out && timeout_ms != 0);
+    do {
+        bool found = timeout_ms != 0 && pool__spin(pool);
+        if (found && ++looks % LOOKS_A_TURN != 0)
+            continue;
+        pool__turn(
+            pool, timeout_ms == 0 || found ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    } while (!done(data) && !pool->timed_out && timeout_ms != 0);
     end_wait(pool);
     if (done(data))
         return 0;
@@ -162,6 +175,16 @@ pool__must_not_wait(const struct pool *pool)
     return pool->driving || pool->drive == POOL__DRIVE_HOST;
 }
 
+/* What this thread has submitted goes out before it sleeps. */
+static int
+wait_for_thread(
+    struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
+{
+    pool__sched_flush(&pool->sched);
+    pool__alarm_set(pool);
+    return pool__wait_locked(pool->core, done, data, timeout_ms);
+}
+
 int
 pool__drive(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms,
     const char *who)
@@ -177,7 +200,7 @@ pool__drive(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms,
     if (pool->drive == POOL__DRIVE_CALLER && !pool->driving)
         rc = drive_until(pool, done, data, timeout_ms);
     else if (pool->drive == POOL__DRIVE_THREAD && timeout_ms != 0)
-        rc = pool__wait_locked(pool->core, done, data, timeout_ms);
+        rc = wait_for_thread(pool, done, data, timeout_ms);
     if (rc == POOL_ETIMEDOUT)
         pool__fail(rc, "%s: not within %d ms", who, timeout_ms);
     return rc;

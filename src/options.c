@@ -11,6 +11,8 @@
 #define GRACE_DEFAULT_MS 3000
 #define READY_DEFAULT_MS 30000
 #define FAILURES_DEFAULT 8
+#define SPIN_DEFAULT_US 50
+#define SPIN_MOST_US 100000
 #define PAYLOAD_DEFAULT (256u << 20)
 
 /* ---- checking ------------------------------------------------------------ */
@@ -39,6 +41,7 @@ static const struct range {
     RANGE(ready_deadline_ms, POOL_NONE, INT32_MAX),
     RANGE(idle_timeout_ms, POOL_NONE, INT32_MAX),
     RANGE(max_start_failures, 0, INT32_MAX),
+    RANGE(spin_us, POOL_NONE, SPIN_MOST_US),
     RANGE(max_pending, POOL_NONE, INT64_MAX),
     RANGE(max_argument, POOL_NONE, POOL__FRAME_MAX_PAYLOAD),
     RANGE(max_result, POOL_NONE, POOL__FRAME_MAX_PAYLOAD),
@@ -158,7 +161,7 @@ payload_limit(int64_t option)
 
 /* 0 is the default, POOL_NONE is 0. */
 static int
-limit_ms(int option, int standard)
+limit_or(int option, int standard)
 {
     if (option == 0)
         return standard;
@@ -174,10 +177,10 @@ limit(int64_t option)
 static void
 take_policy(struct pool__policy *p, const pool_options_t *o, int workers)
 {
-    p->deadline_ms = limit_ms(o->deadline_ms, 0);
+    p->deadline_ms = limit_or(o->deadline_ms, 0);
     p->min_workers = o->min_workers != 0 ? o->min_workers : 1;
     p->min_workers = (int)pool__min((size_t)p->min_workers, (size_t)workers);
-    p->idle_timeout_ms = limit_ms(o->idle_timeout_ms, 0);
+    p->idle_timeout_ms = limit_or(o->idle_timeout_ms, 0);
     p->max_tasks = limit(o->max_tasks_per_worker);
     p->max_age_ms = limit(o->max_worker_age_ms);
     p->max_rss = limit(o->max_worker_rss);
@@ -228,9 +231,9 @@ take_table(struct pool *pool, const pool_options_t *o)
     t->stats = &pool->core->stats;
     t->workers = pool->workers;
     t->wanted = pool->sched.policy.min_workers;
-    t->grace_ms = limit_ms(o->kill_grace_ms, GRACE_DEFAULT_MS);
-    t->start_wait_ms = limit_ms(o->ready_deadline_ms, READY_DEFAULT_MS);
-    t->max_failures = limit_ms(o->max_start_failures, FAILURES_DEFAULT);
+    t->grace_ms = limit_or(o->kill_grace_ms, GRACE_DEFAULT_MS);
+    t->start_wait_ms = limit_or(o->ready_deadline_ms, READY_DEFAULT_MS);
+    t->max_failures = limit_or(o->max_start_failures, FAILURES_DEFAULT);
 }
 
 int
@@ -256,6 +259,7 @@ pool__options_take(struct pool *pool, const pool_options_t *o)
     take_policy(&pool->sched.policy, o, pool->workers);
     take_table(pool, o);
     take_worker(pool, o);
+    pool->spin_most_ns = (uint64_t)limit_or(o->spin_us, SPIN_DEFAULT_US) * 1000;
     if (pool->sched.policy.min_workers < o->min_workers)
         return bad("min_workers", o->min_workers);
     return make_setup(pool, o);

@@ -18,7 +18,9 @@ pool__owner_stamp(void)
     return __atomic_load_n(pool__owner_word, __ATOMIC_RELAXED);
 }
 
-extern _Thread_local char pool__thread_mark;
+/* Its place is known when the library is loaded: no call to find it. */
+extern _Thread_local char pool__thread_mark
+    __attribute__((tls_model("initial-exec")));
 
 /* An address that only this thread has. */
 static inline const void *

@@ -272,6 +272,7 @@ create_forked(struct pool *pool, const pool_options_t *o)
         return rc;
     }
     (void)pool__oom_kill_seen(); /* what was before is no news */
+    pool__spin_fit(pool, pool__usable_cpus());
     note_threads(pool);
     rc = start_drive(pool, o);
     if (rc < 0)
@@ -358,6 +359,7 @@ resize(struct pool *pool, int workers)
     if (rc < 0)
         return rc;
     pool->workers = workers;
+    pool__spin_fit(pool, pool__usable_cpus());
     pool__life_resize(&pool->sched, workers);
     return 0;
 }

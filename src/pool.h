@@ -5,6 +5,7 @@
 #include "call.h"
 #include "guard.h"
 #include "sched.h"
+#include "spin.h"
 
 enum pool__drive {
     POOL__DRIVE_CALLER, /* the calls that wait run the loop */
@@ -34,11 +35,14 @@ struct pool {
     uv_prepare_t wait_prepare;
     bool (*wait_done)(void *); /* what is waited for */
     void *wait_data;
-    bool timed_out; /* wait_timer fired */
-    struct {        /* see alarm.c */
-        int fd;     /* a timerfd; -1: nobody sleeps on the loop's descriptor */
+    bool timed_out;                 /* wait_timer fired */
+    uint64_t spin_most_ns, spin_ns; /* as asked for; as it fits the CPUs */
+    struct pool__spin spin;
+    struct {    /* see alarm.c */
+        int fd; /* a timerfd; -1: nobody sleeps on the loop's descriptor */
         uint64_t due_ns;
-        bool heard; /* the loop has run since it was opened */
+        bool lingers; /* it is set for frames that wait for more */
+        bool heard;   /* the loop has run since it was opened */
         uv_poll_t handle;
     } alarm;
     struct {             /* see drive_host.c */
@@ -93,8 +97,10 @@ int pool__loop_open(struct pool *pool);
 void pool__turn(struct pool *pool, uv_run_mode mode);
 /* The same until nothing is to be done at once, or the budget is over. */
 void pool__turn_over(struct pool *pool);
-/* Whether something is to be done at once. */
+/* Whether something is to be done at once, or frames wait to be written; the
+ * first alone. */
 bool pool__has_work(struct pool *pool);
+bool pool__is_pressed(struct pool *pool);
 /* Run until done(data), for at most timeout_ms. 0, POOL_ETIMEDOUT, or
  * POOL_EDEADLK where nothing may wait. */
 int pool__drive(struct pool *pool, bool (*done)(void *), void *data,
@@ -108,6 +114,15 @@ void pool__settle_down(struct pool *pool);
 bool pool__must_not_wait(const struct pool *pool);
 /* Close the loop and free the pool; everything in it has ended. */
 void pool__loop_close(struct pool *pool);
+
+/* ---- spin.c -------------------------------------------------------------- */
+
+/* Whether sides that look fit so many CPUs: the workers and their supervisor.
+ * Called again when either number has changed. */
+void pool__spin_fit(struct pool *pool, int cpus);
+/* Caller drive: look for replies for a while before sleeping. True: some were
+ * taken. */
+bool pool__spin(struct pool *pool);
 
 /* ---- alarm.c, drive_host.c, drive_thread.c ------------------------------- */
 

@@ -78,13 +78,11 @@ pool__error_decode(const void *data, size_t size, struct pool__error *error)
 uint16_t
 pool__duration_pack(uint64_t ns)
 {
-    unsigned shift = 0;
+    unsigned bits = 64 - (unsigned)__builtin_clzll(ns | 1);
+    unsigned shift = bits > MANTISSA_BITS ? bits - MANTISSA_BITS : 0;
 
-    while (ns >> MANTISSA_BITS != 0 && shift < EXPONENT_MAX) {
-        ns >>= 1;
-        shift++;
-    }
-    ns = pool__min(ns, (1u << MANTISSA_BITS) - 1);
+    shift = (unsigned)pool__min(shift, EXPONENT_MAX);
+    ns = pool__min(ns >> shift, (1u << MANTISSA_BITS) - 1);
     return (uint16_t)(shift << MANTISSA_BITS | ns);
 }
 

@@ -16,13 +16,16 @@
 #define POOL__REPLY_BUFFER (128u << 10) /* bytes */
 
 struct pool__region {
-    _Alignas(64) uint64_t start;  /* replies[0] is this byte of the stream */
-    uint64_t end;                 /* one past the last published byte */
-    uint64_t running;             /* ordinal of the running task; 0: none */
-    uint64_t started_ns;          /* when it was claimed, monotonic clock */
-    uint64_t rss;                 /* bytes resident after the last task */
-    _Alignas(64) uint64_t cancel; /* ordinal that is asked to stop; written by
-                                     the supervisor alone */
+    _Alignas(64) uint64_t start; /* replies[0] is this byte of the stream */
+    uint64_t end;                /* one past the last published byte */
+    uint64_t running;            /* ordinal of the running task; 0: none */
+    uint64_t started_ns;         /* when it was claimed, monotonic clock */
+    uint64_t rss;                /* bytes resident after the last task */
+    /* written by the supervisor alone: */
+    _Alignas(64) uint64_t cancel; /* ordinal that is asked to stop */
+    uint64_t sent;                /* bytes written to the task pipe so far */
+    uint64_t spin_ns; /* how long to look for more before sleeping */
+    uint64_t looks;   /* 1: it looks at `end`: no pipe is needed */
     _Alignas(64) uint64_t claims[POOL__RING];
     _Alignas(64) uint8_t replies[POOL__REPLY_BUFFER];
 };

@@ -131,6 +131,7 @@ start_one(struct pool__table *t)
         pool__free(proc);
         return rc;
     }
+    pool__channel_spin(&proc->channel, t->spin_ns);
     proc->setup = t->setup;
     proc->setup_size = t->setup_size;
     mark_number(t, config.number, true);

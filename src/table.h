@@ -40,6 +40,7 @@ struct pool__table {
     size_t setup_size;
     char start_message[POOL__MESSAGE_MAX]; /* of the last initializer that
                                               failed; "" */
+    uint64_t spin_ns; /* how long a worker looks for more before it sleeps */
     int grace_ms;
     int start_wait_ms; /* until a worker must be ready; 0: no limit */
     int max_failures;  /* in a row, with no worker alive: broken */

@@ -18,6 +18,8 @@
 #include "proto.h"
 #include "region.h"
 #include "spawn.h"
+#include "spin.h"
+#include "ticks.h"
 
 #define INPUT_SIZE (256u << 10) /* bytes read at once */
 #define INPUT_KEPT (4u << 20)   /* a larger block is given back when empty */
@@ -27,11 +29,14 @@ struct worker {
     const struct pool__worker_config *config;
     const struct pool__worker_fds *fds;
     struct pool__region *region;
-    uint64_t ordinal;    /* of the last call frame */
+    uint64_t ordinal; /* of the last call frame */
+    struct pool__ticks ticks;
     uint64_t clock_ns;   /* read when input came and when a task ended */
     uint64_t start, end; /* as in the region; the region's are only written */
     uint8_t *input;
     size_t input_size, have, at;
+    uint64_t received; /* bytes of the task pipe */
+    struct pool__spin spin;
     pool_fn *functions; /* by the number that calls carry */
     size_t function_count;
     struct pool__list models;
@@ -62,7 +67,8 @@ flush(struct worker *w)
     if (pool__write_all(w->fds->results, &part, 1) < 0)
         give_up();
     w->start = w->end;
-    w->clock_ns = pool__now_ns(); /* the pipe may have made it wait */
+    w->clock_ns =
+        pool__ticks_measure(&w->ticks); /* the pipe may have made it wait */
     pool__store(&w->region->start, w->start);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the bytes change */
 }
@@ -189,11 +195,12 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
     pool__stdio_flush();
     if (w->config->track_rss)
         publish_resident(w);
-    w->clock_ns = pool__now_ns();
+    w->clock_ns = pool__ticks_now(&w->ticks);
     struct pool__frame reply = {.type = POOL__FRAME_REPLY,
         .id = frame->id,
         .size = (uint32_t)call->result_size,
-        .flags = pool__duration_pack(w->clock_ns - began)};
+        .flags =
+            pool__duration_pack(w->clock_ns - pool__min(began, w->clock_ns))};
     if (pool__likely(rc == 0))
         send_frame(w, &reply, call->result);
     else {
@@ -317,7 +324,7 @@ serve_frame(
         if (frame->id == 0)
             retire(w);
         pool__model_release(&w->models, frame->id, true);
-        w->clock_ns = pool__now_ns();
+        w->clock_ns = pool__ticks_measure(&w->ticks);
         break;
     default:
         give_up();
@@ -371,6 +378,51 @@ make_room(struct worker *w, size_t need)
     w->have = rest;
 }
 
+/* Read the task pipe: how much there is counts. */
+static size_t
+read_tasks(struct worker *w, void *to, size_t n)
+{
+    ssize_t got = pool__read(w->fds->tasks, to, n);
+
+    if (got <= 0)
+        give_up();
+    w->received += (size_t)got;
+    return (size_t)got;
+}
+
+/* Look whether more comes soon. */
+static bool
+look_for_input(struct worker *w)
+{
+    uint64_t ns = pool__load(&w->region->spin_ns);
+
+    if (ns == 0 || !pool__spin_pays(&w->spin))
+        return false;
+    uint64_t end = pool__ticks_now(&w->ticks) + ns;
+    bool found = false;
+    do
+        for (int i = 0; i < POOL__SPIN_ROUNDS && !found; i++) {
+            pool__spin_pause();
+            found = pool__load(&w->region->sent) != w->received;
+        }
+    while (!found && pool__ticks_now(&w->ticks) < end);
+    pool__spin_note(&w->spin, found);
+    return found;
+}
+
+/* Before the next read: nobody may wait for a reply while the worker sleeps.
+ * The supervisor stops looking before it sleeps, and looks once more: the
+ * fence is the other half of its. */
+static void
+flush_or_look(struct worker *w)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!pool__load(&w->region->looks))
+        flush(w);
+    if (!look_for_input(w))
+        flush(w);
+}
+
 static void
 init(struct worker *w, const struct pool__worker_config *config,
     const struct pool__worker_fds *fds)
@@ -384,6 +436,7 @@ init(struct worker *w, const struct pool__worker_config *config,
     if (w->region == NULL || w->input == NULL)
         give_up();
     pool__depth = config->depth;
+    pool__ticks_init(&w->ticks);
     pool__list_init(&w->models);
     w->call.models = &w->models;
     w->call.max_result = config->max_result;
@@ -407,12 +460,9 @@ pool__worker_main(const struct pool__worker_config *config,
         say_hello(&w);
     for (size_t need = INPUT_SIZE;; need = serve_input(&w)) {
         make_room(&w, need);
-        flush(&w);
-        ssize_t got = pool__read(fds->tasks, w.input + w.have,
-            pool__min(w.input_size - w.have, INPUT_SIZE));
-        if (got <= 0)
-            give_up();
-        w.have += (size_t)got;
-        w.clock_ns = pool__now_ns();
+        flush_or_look(&w);
+        w.have += read_tasks(
+            &w, w.input + w.have, pool__min(w.input_size - w.have, INPUT_SIZE));
+        w.clock_ns = pool__ticks_measure(&w.ticks);
     }
 }

@@ -1,0 +1,250 @@
+/* Looking before sleeping: only where it fits, only while it pays, and never
+ * at the price of a lost wake-up. */
+#define _GNU_SOURCE
+#include "support.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "machine.h"
+#include "pool.h"
+
+static pool_t *
+open_pool(int workers, int spin_us)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_t *pool;
+
+    options.workers = options.min_workers = workers;
+    options.spin_us = spin_us;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    return pool;
+}
+
+static uint64_t
+spin_of(int workers, int spin_us)
+{
+    pool_t *pool = open_pool(workers, spin_us);
+    uint64_t ns = pool->spin_ns;
+
+    ck_assert_uint_eq(pool->table.spin_ns, ns);
+    pool__table_each(proc, &pool->table)
+    {
+        ck_assert_uint_eq(proc->channel.region->spin_ns, ns);
+    }
+    pool_destroy(pool);
+    return ns;
+}
+
+static void
+only_where_there_are_cpus(int unused)
+{
+    int cpus = pool__usable_cpus();
+
+    (void)unused;
+    test_begin();
+    ck_assert_uint_eq(spin_of(cpus, 0), 0);
+    ck_assert_uint_eq(spin_of(cpus + 1, 0), 0);
+    if (cpus > 1) {
+        ck_assert_uint_eq(spin_of(cpus - 1, 0), 50000);
+        ck_assert_uint_eq(spin_of(cpus - 1, 7), 7000);
+        ck_assert_uint_eq(spin_of(1, POOL_NONE), 0);
+        pool_t *pool = open_pool(cpus - 1, 0);
+        ck_assert_int_eq(pool_resize(pool, cpus), 0);
+        ck_assert_uint_eq(pool->spin_ns, 0);
+        ck_assert_int_eq(pool_resize(pool, 1), 0);
+        ck_assert_uint_eq(pool->spin_ns, 50000);
+        pool_destroy(pool);
+    }
+    test_end();
+}
+
+static void
+not_on_one_cpu(int unused)
+{
+    cpu_set_t old, one;
+    size_t first = 0;
+
+    (void)unused;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof old, &old), 0);
+    while (!CPU_ISSET(first, &old))
+        first++;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    ck_assert_uint_eq(spin_of(1, 0), 0);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof old, &old), 0);
+}
+
+static void
+gives_up_what_does_not_pay(int unused)
+{
+    struct pool__spin spin = {0, 0};
+    int tries = 0;
+
+    (void)unused;
+    for (int i = 0; i < 3200; i++)
+        if (pool__spin_pays(&spin)) {
+            tries++;
+            pool__spin_note(&spin, false);
+        }
+    ck_assert_int_ge(tries, 50);
+    ck_assert_int_le(tries, 110);
+    pool__spin_note(&spin, true);
+    ck_assert(pool__spin_pays(&spin));
+}
+
+/* Clock ticks that a process has burnt; -1: unknown. */
+static long
+burnt(int pid)
+{
+    char path[64], line[512];
+    long user = -1, system = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return -1;
+    if (fgets(line, sizeof line, file) == NULL ||
+        sscanf(strrchr(line, ')') + 2,
+            "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user,
+            &system) != 2)
+        user = -1;
+    fclose(file);
+    return user < 0 ? -1 : user + system;
+}
+
+/* Even one that may look for 100 ms at a time sleeps when nothing comes. */
+static void
+an_idle_pool_sleeps(int unused)
+{
+    pool_t *pool = open_pool(1, 100000);
+    pool_future_t *f;
+    int32_t pid;
+
+    (void)unused;
+    ck_assert_int_eq(pool_submit(pool, &f, task_pid, ""), 0);
+    ck_assert_int_eq(pool_future_result(f, -1, "i", &pid), 0);
+    pool_future_free(f);
+    (void)poll(NULL, 0, 500);
+    long before = burnt(pid), tick = 1000 / sysconf(_SC_CLK_TCK);
+    (void)poll(NULL, 0, 1000);
+    ck_assert_int_ge(before, 0);
+    ck_assert_int_le((burnt(pid) - before) * tick, 200);
+    pool_destroy(pool);
+}
+
+static void
+wait_us(unsigned us)
+{
+    uint64_t end = pool__now_ns() + us * UINT64_C(1000);
+
+    while (pool__now_ns() < end)
+        pool__spin_pause();
+}
+
+/* "u": busy for so many microseconds. */
+static int
+task_busy(pool_call_t *call)
+{
+    uint32_t us;
+    int rc = pool_call_args(call, "u", &us);
+
+    if (rc == 0)
+        wait_us(us);
+    return rc < 0 ? rc : pool_call_return(call, "u", us);
+}
+
+/* Whoever goes to sleep in the instant in which the other acts is woken: both
+ * pause for about as long as they look. */
+static void
+no_wake_up_is_lost(int unused)
+{
+    int rounds = test_full() ? 20000 : 3000;
+    unsigned seed = 11;
+    uint32_t got;
+
+    (void)unused;
+    test_begin();
+    pool_t *pool = open_pool(1, 20);
+    for (int i = 0; i < rounds; i++) {
+        pool_future_t *f;
+        uint32_t us = (uint32_t)rand_r(&seed) % 40;
+        ck_assert_int_eq(pool_submit(pool, &f, task_busy, "u", us), 0);
+        wait_us((unsigned)rand_r(&seed) % 40);
+        ck_assert_int_eq(pool_future_result(f, PATIENCE_MS, "u", &got), 0);
+        ck_assert_uint_eq(got, us);
+        pool_future_free(f);
+        wait_us((unsigned)rand_r(&seed) % 40);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* What is collected from memory comes over the pipe again, in the end. */
+static void
+collected_and_written(int unused)
+{
+    enum { N = 2000 };
+    unsigned char bytes[500];
+    const void *data;
+    size_t size;
+
+    (void)unused;
+    test_begin();
+    pool_t *pool = open_pool(1, 100);
+    for (unsigned i = 0; i < N; i++) {
+        pool_future_t *f;
+        size_t n = i % sizeof bytes;
+        memset(bytes, (int)(i % 251), sizeof bytes);
+        ck_assert_int_eq(
+            pool_submit_bytes(pool, &f, NULL, task_echo, bytes, n), 0);
+        ck_assert_int_eq(pool_future_bytes(f, PATIENCE_MS, &data, &size), 0);
+        ck_assert_uint_eq(size, n);
+        ck_assert(n == 0 || memcmp(data, bytes, n) == 0);
+        pool_future_free(f);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+static void
+dies_while_it_is_looked_at(int unused)
+{
+    (void)unused;
+    test_begin();
+    pool_t *pool = open_pool(1, 1000);
+    for (int i = 0; i < 20; i++) {
+        pool_future_t *f;
+        ck_assert_int_eq(pool_submit(pool, &f, task_kill_self, ""), 0);
+        ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), POOL_EDIED);
+        pool_future_free(f);
+        ck_assert_int_eq(pool_submit(pool, &f, task_double, "d", 1.0), 0);
+        ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), 0);
+        pool_future_free(f);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+static const struct test tests[] = {
+    {"only_where_there_are_cpus", only_where_there_are_cpus},
+    {"not_on_one_cpu", not_on_one_cpu},
+    {"gives_up_what_does_not_pay", gives_up_what_does_not_pay},
+    {"an_idle_pool_sleeps", an_idle_pool_sleeps},
+    {"no_wake_up_is_lost", no_wake_up_is_lost},
+    {"collected_and_written", collected_and_written},
+    {"dies_while_it_is_looked_at", dies_while_it_is_looked_at},
+    {NULL, NULL},
+};
+
+int
+main(int argc, char **argv)
+{
+    return test_main("spin", tests, argc, argv);
+}
