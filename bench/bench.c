@@ -20,6 +20,7 @@ static const struct {
     {"spawn_rss", bench_spawn_rss},
     {"memory", bench_memory},
     {"flatness", bench_flatness},
+    {"hidden", bench_hidden},
     {"codec", bench_codec},
     {"stalls", bench_stalls},
     {"drives", bench_drives},

@@ -1,6 +1,6 @@
 /* What the size of things costs: memory of a pending task, a task's time as
- * the queue or the number of workers grows, and a worker's replacement beside
- * a large host. */
+ * the queue or the number of workers grows, tiny tasks beside a long one, and a
+ * worker's replacement beside a large host. */
 #define _GNU_SOURCE
 #include <forkpool.h>
 #include <stdio.h>
@@ -166,6 +166,50 @@ bench_flatness(void)
             "10^6 pending", cost_with_pending, &many);
     bench_pairs("flatness_workers", "ns", 3, cost_with_workers, &crowd,
         "2 workers", cost_with_workers, &two);
+}
+
+/* ---- a long task among tiny ones ---------------------------------------- */
+
+static int
+rest(pool_call_t *call)
+{
+    (void)call;
+    sleep(2);
+    return 0;
+}
+
+/* How long until all but the long one have settled. */
+static double
+seconds_beside_long(size_t place)
+{
+    enum { N = 10000 };
+    static pool_future_t *futures[N];
+    pool_t *pool = bench_pool(2);
+    double began = bench_now();
+
+    for (size_t i = 0; i < N; i++)
+        if (i == place)
+            bench_check(pool_submit(pool, &futures[i], rest, ""));
+        else
+            submit_noop(pool, &futures[i]);
+    for (size_t i = 0; i < N; i++)
+        if (i != place)
+            bench_check(pool_future_error(futures[i], -1));
+    double seconds = bench_now() - began;
+    for (size_t i = 0; i < N; i++)
+        pool_future_free(futures[i]);
+    pool_destroy(pool);
+    return seconds;
+}
+
+void
+bench_hidden(void)
+{
+    double ms[5];
+
+    for (size_t i = 0; i < 5; i++)
+        ms[i] = 1e3 * seconds_beside_long(700 + 2000 * i);
+    bench_add("hidden_long_task", bench_quantile(ms, 5, 0.5), "ms", "", 0);
 }
 
 /* ---- a large host ------------------------------------------------------- */

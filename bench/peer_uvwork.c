@@ -1,6 +1,8 @@
 /* A peer: libuv's thread pool. uv_queue_work with WINDOW in flight, each of
- * them 64 bytes copied in and 64 copied back, on two threads. No process, no
- * pipe: a crash would take the program. Prints tasks per second. */
+ * them 64 bytes copied in and 64 copied back. No process, no pipe: a crash
+ * would take the program. Prints tasks per second.
+ *
+ *   peer_uvwork TASKS [THREADS]   without THREADS libuv's default, four */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +62,8 @@ main(int argc, char **argv)
 {
     size_t tasks = argc > 1 ? strtoul(argv[1], NULL, 10) : 500000;
 
-    setenv("UV_THREADPOOL_SIZE", "2", 1);
+    if (argc > 2)
+        setenv("UV_THREADPOOL_SIZE", argv[2], 1);
     run(20000); /* warm */
     printf("%.0f\n", run(tasks));
     return 0;

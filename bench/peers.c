@@ -65,6 +65,8 @@ bench_peers(void)
             "test -x bench/peer_openmpi && " MPIRUN "bench/peer_openmpi %zu",
             1000000},
         {"throughput_noop64_vs_uvwork", "uv_queue_work",
+            "test -x bench/peer_uvwork && bench/peer_uvwork %zu 2", 1000000},
+        {"throughput_noop64_vs_uvwork_default", "uv_queue_work",
             "test -x bench/peer_uvwork && bench/peer_uvwork %zu", 1000000},
         {"throughput_noop64_vs_processpool", "ProcessPoolExecutor",
             "python3 " BENCH_SRCDIR "/peer_processpool.py %zu", 10000},
@@ -123,6 +125,11 @@ bench_codec(void)
     b = codec_pairs(
         "codec_doubles_vs_libcbor", "libcbor", "codec_libcbor", "doubles");
     worse("codec_vs_libcbor", "libcbor", a, b);
+    a = codec_pairs("codec_records_vs_libcbor_tree", "libcbor, a tree",
+        "codec_libcbor_tree", "records");
+    b = codec_pairs("codec_doubles_vs_libcbor_tree", "libcbor, a tree",
+        "codec_libcbor_tree", "doubles");
+    worse("codec_vs_libcbor_tree", "libcbor, a tree", a, b);
     codec_pairs("codec_array_vs_libcbor", "libcbor", "codec_libcbor", "array");
     a = codec_pairs(
         "codec_records_vs_msgpack", "msgpack", "codec_msgpack", "records");
