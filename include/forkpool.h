@@ -513,7 +513,8 @@ POOL_API int pool_future_add_done_callback(
  * 0 for NULL. */
 POOL_API uint64_t pool_future_id(const pool_future_t *future);
 
-/* The tag of pool_task_options_t. 0 for NULL. */
+/* The tag of pool_task_options_t; of a scatter's future, its rank. 0 for
+ * NULL. */
 POOL_API uint64_t pool_future_tag(const pool_future_t *future);
 
 /* One more owner: each must call pool_future_free. Returns its argument. */

@@ -266,8 +266,11 @@ pool_call_seed(const pool_call_t *call)
 bool
 pool_call_cancelled(const pool_call_t *call)
 {
-    return call != NULL && call->cancel_word != NULL && call->ordinal != 0 &&
-           pool__load(call->cancel_word) == call->ordinal;
+    if (call == NULL || call->cancel_word == NULL || call->ordinal == 0)
+        return false;
+    if (call->look != NULL)
+        call->look(call->look_data);
+    return pool__load(call->cancel_word) == call->ordinal;
 }
 
 void **
@@ -289,18 +292,37 @@ pool__model_find(struct pool__list *models, uint64_t scatter)
     return NULL;
 }
 
+/* One block: the model, its columns' names, the bytes of the record. */
 int
-pool__model_add(struct pool__list *models, uint64_t scatter, void *model,
-    pool_release_fn release)
+pool__model_learn(const struct pool_call *call, uint64_t scatter,
+    const void *record, size_t size)
 {
-    struct pool__model *m = pool__malloc(sizeof *m);
+    struct pool__record head;
 
+    memcpy(&head, record, sizeof head);
+    size_t names = (size_t)head.names;
+    struct pool__model *m =
+        pool__malloc(sizeof *m + names * sizeof(char *) + size);
     if (m == NULL)
-        return pool__fail(POOL_ENOMEM, "a model's record");
-    m->scatter = scatter;
-    m->model = model;
-    m->release = release;
-    pool__list_append(models, &m->node);
+        return pool__fail(POOL_ENOMEM, "the record of a scatter");
+    const char **name = (const char **)(m + 1);
+    uint8_t *bytes = (uint8_t *)(name + names);
+    memcpy(bytes, record, size);
+    *m = (struct pool__model){.scatter = scatter,
+        .build = (pool_build_fn)pool__call_resolve(call, head.build),
+        .execute = (pool_execute_fn)pool__call_resolve(call, head.execute),
+        .release = (pool_release_fn)pool__call_resolve(call, head.release),
+        .columns = (size_t)head.columns,
+        .names = names != 0 ? name : NULL,
+        .arguments = bytes + sizeof head,
+        .arguments_size = (size_t)head.arguments_size};
+    const char *text =
+        (const char *)m->arguments + (head.arguments_size + 7) / 8 * 8;
+    for (size_t i = 0; i < names; i++) {
+        name[i] = text;
+        text += strlen(text) + 1;
+    }
+    pool__list_append(call->models, &m->node);
     return 0;
 }
 
@@ -314,7 +336,7 @@ pool__model_release(struct pool__list *models, uint64_t scatter, bool give_back)
         if (scatter != 0 && m->scatter != scatter)
             continue;
         pool__list_remove(&m->node);
-        if (give_back && m->release != NULL)
+        if (give_back && m->built && m->release != NULL)
             m->release(m->model);
         pool__free(m);
     }

@@ -22,6 +22,10 @@ struct pool_call {
     /* Asked to stop where this word is ordinal; NULL: nobody can ask. */
     const uint64_t *cancel_word;
     uint64_t ordinal; /* 0: no task that could be asked */
+    /* Brings the word up to date; NULL: it always is. */
+    void (*look)(void *look_data);
+    void *look_data;
+    uintptr_t (*resolve)(uint64_t reference); /* see pool__call_resolve */
     /* Takes a line of log, printable, 1 to POOL__LOG_MAX bytes; NULL: lines
      * are dropped. */
     void (*log)(void *log_data, const char *text, size_t size);
@@ -35,6 +39,16 @@ struct pool_call {
  * is kept between calls. */
 void pool__call_begin(
     struct pool_call *call, const void *arguments, size_t size);
+
+/* The address of what the host calls REFERENCE (pool__refer); 0 is 0. Where
+ * workers are copies of the host it is the address itself. */
+static inline uintptr_t
+pool__call_resolve(const struct pool_call *call, uint64_t reference)
+{
+    if (call->resolve == NULL || reference == 0)
+        return (uintptr_t)reference;
+    return call->resolve(reference);
+}
 
 /* Run fn; 0 if it succeeded, else call->error says how it failed. */
 int pool__call_run(struct pool_call *call, pool_fn fn);
@@ -56,21 +70,37 @@ int pool__call_library_failed(struct pool_call *call, int rc);
 
 void pool__call_fini(struct pool_call *call);
 
-/* The models of one process, by the scatter they belong to. */
+/* A scatter, as a process that runs chunks of it knows it: what is common to
+ * them, and the model that build made here. */
 struct pool__model {
     struct pool__list node;
     uint64_t scatter;
-    void *model;
+    pool_build_fn build;
+    pool_execute_fn execute;
     pool_release_fn release;
+    size_t columns;
+    const char *const *names; /* NULL: none */
+    const uint8_t *arguments; /* of build, 8-aligned */
+    size_t arguments_size;
+    bool built; /* model holds */
+    void *model;
 };
 
+/* The record of a scatter, as it travels: this head, the arguments of build
+ * up to a multiple of 8, and the columns' names with their NULs. */
+struct pool__record {
+    uint64_t build, execute, release; /* see pool__call_resolve */
+    uint64_t columns, names;          /* names: as many as columns, or 0 */
+    uint64_t arguments_size;
+};
+
+/* Learn a record, as this call's process. 0 or POOL_ENOMEM. */
+int pool__model_learn(const struct pool_call *call, uint64_t scatter,
+    const void *record, size_t size);
 struct pool__model *pool__model_find(
     struct pool__list *models, uint64_t scatter);
-/* 0 or POOL_ENOMEM (and the model is still the caller's). */
-int pool__model_add(struct pool__list *models, uint64_t scatter, void *model,
-    pool_release_fn release);
-/* Forget that scatter's model, of every scatter where it is 0; first give it
- * back, unless this process only has a copy of it. */
+/* Forget that scatter, all of them where it is 0; first give its model back,
+ * unless this process only has a copy of it. */
 void pool__model_release(
     struct pool__list *models, uint64_t scatter, bool give_back);
 

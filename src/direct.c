@@ -147,39 +147,41 @@ fork_worker(const struct numbers *numbers, struct pool__birth *birth,
     return rc;
 }
 
-int
-pool__direct_spawn(const struct pool__forkserver *server,
-    const struct pool__worker_config *config, const int *fds, int nfds,
-    pid_t *pid, int *pidfd)
+static int
+spawn(struct pool__forkserver *server, const struct pool__worker_config *config,
+    const int *fds, int nfds, struct pool__made *made)
 {
     struct pool__birth birth = {.config = config,
-        .run = server->direct,
+        .run = server->run,
         .fds = {fds[0], fds[1], fds[2], server->lifeline[0]},
         .output = nfds == 4 ? fds[3] : -1,
         .first = 3};
     struct numbers numbers = {NULL, 0, 0};
 
     /* A place for the pidfd is kept ahead: no fork in vain. */
-    *pidfd = fcntl(fds[0], F_DUPFD_CLOEXEC, 3);
-    int rc = *pidfd >= 0 ? note_numbers(&numbers) : -errno;
+    made->pidfd = fcntl(fds[0], F_DUPFD_CLOEXEC, 3);
+    int rc = made->pidfd >= 0 ? note_numbers(&numbers) : -errno;
     if (rc == 0)
-        rc = fork_worker(&numbers, &birth, pid, pidfd);
+        rc = fork_worker(&numbers, &birth, &made->pid, &made->pidfd);
     else
-        pool__close(pidfd);
+        pool__close(&made->pidfd);
     pool__free(numbers.list);
     return rc;
 }
 
 /* ---- signals, death ------------------------------------------------------ */
 
-void
-pool__direct_signal(pid_t pid, int pidfd, int signal)
+/* Its process group, or it alone where its number may be another's. */
+static void
+signal_group(
+    struct pool__forkserver *server, const struct pool__made *made, int signal)
 {
-    if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, TO_PROCESS_GROUP) ==
-        0)
+    (void)server;
+    if (syscall(SYS_pidfd_send_signal, made->pidfd, signal, NULL,
+            TO_PROCESS_GROUP) == 0)
         return;
-    if (pool__pidfd_signal(pidfd, 0) < 0 || kill(-pid, signal) < 0)
-        (void)pool__pidfd_signal(pidfd, signal);
+    if (pool__pidfd_signal(made->pidfd, 0) < 0 || kill(-made->pid, signal) < 0)
+        (void)pool__pidfd_signal(made->pidfd, signal);
 }
 
 static int
@@ -208,22 +210,28 @@ ask(pid_t pid, int pidfd, int options, siginfo_t *info)
     return info->si_pid != 0 ? 0 : -EAGAIN;
 }
 
-int
-pool__direct_reap(pid_t pid, int pidfd, int *status)
+/* End what is left of its group, too. -EAGAIN also where a debugger hasn't let
+ * go of it. */
+static int
+reap(
+    struct pool__forkserver *server, const struct pool__made *made, int *status)
 {
     siginfo_t info;
-    int rc = ask(pid, pidfd, WNOWAIT, &info);
+    int rc = ask(made->pid, made->pidfd, WNOWAIT, &info);
 
     if (rc == -EAGAIN)
         return rc;
-    pool__direct_signal(pid, pidfd, SIGKILL);
-    rc = ask(pid, pidfd, 0, &info);
+    signal_group(server, made, SIGKILL);
+    rc = ask(made->pid, made->pidfd, 0, &info);
     if (rc == 0)
         *status = wait_status(&info);
     return rc;
 }
 
 /* ---- life ---------------------------------------------------------------- */
+
+static const struct pool__maker direct = {
+    .spawn = spawn, .signal = signal_group, .reap = reap};
 
 int
 pool__direct_open(struct pool__forkserver *server, pool__worker_fn run)
@@ -239,7 +247,8 @@ pool__direct_open(struct pool__forkserver *server, pool__worker_fn run)
     if (rc == 0)
         rc = pool__modules_note(&server->modules);
     if (rc == 0) {
-        server->direct = run;
+        server->maker = &direct;
+        server->run = run;
         return 0;
     }
     pool__forkserver_drop(server);

@@ -166,6 +166,9 @@ pool__forkserver_stop(struct pool__forkserver *server)
 {
     if (server->socket >= 0)
         end_process(server);
+    if (server->maker != NULL && server->maker->end != NULL)
+        server->maker->end(server);
+    server->maker = NULL;
     pool__forkserver_drop(server);
 }
 

@@ -13,10 +13,40 @@
 
 struct pool__worker_config;
 struct pool__worker_fds;
+struct pool__forkserver;
+struct uv_loop_s;
 
 /* What a forked worker does; given by the layer above. */
 typedef void (*pool__worker_fn)(const struct pool__worker_config *config,
     const struct pool__worker_fds *fds);
+
+/* Which worker: what its maker made it with and gave. */
+struct pool__made {
+    uint64_t incarnation;
+    pid_t pid;
+    int pidfd; /* becomes readable when it has ended; its user closes it */
+};
+
+/* Another way to have workers than a forkserver. */
+struct pool__maker {
+    /* A new worker, with the descriptors of its config; sets pid and pidfd of
+     * *made. 0 or -errno. */
+    int (*spawn)(struct pool__forkserver *server,
+        const struct pool__worker_config *config, const int *fds, int nfds,
+        struct pool__made *made);
+    /* SIGTERM or SIGKILL, the latter again where it doesn't help. */
+    void (*signal)(struct pool__forkserver *server,
+        const struct pool__made *made, int signal);
+    /* Where it has ended: 0, and *status is as of waitpid(2); -ECHILD: ended,
+     * nobody knows how; -EAGAIN: it lives. */
+    int (*reap)(struct pool__forkserver *server, const struct pool__made *made,
+        int *status);
+    /* Have handles in the pool's loop, and close them; both may be NULL. */
+    int (*open)(struct pool__forkserver *server, struct uv_loop_s *loop);
+    void (*close)(struct pool__forkserver *server);
+    /* The loop is closed, the pool ends; may be NULL. */
+    void (*end)(struct pool__forkserver *server);
+};
 
 /* What the host keeps of one. */
 struct pool__forkserver {
@@ -27,8 +57,14 @@ struct pool__forkserver {
     unsigned generation;    /* raised by each start */
     int threads;            /* of the host when it was made */
     struct pool__modules modules; /* loaded when it was made */
-    pool__worker_fn direct; /* not NULL: there is no such process, workers are
-                               forked here and run this (direct.h) */
+    /* Not NULL: there is no such process, workers come from this. */
+    const struct pool__maker *maker;
+    void *maker_data;
+    pool__worker_fn run; /* what workers of direct.h run */
+    int most;            /* workers at once that it can make; 0: any number */
+    bool foreign; /* workers are no copies of this process: functions have
+                     references, see pool__refer */
+    bool closing; /* the pool ends */
 };
 
 /* How a worker is to be; descriptors travel beside it in this order: read

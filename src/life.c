@@ -72,9 +72,12 @@ next_look(const struct pool__sched *s, const struct pool__proc *proc)
     if (p->max_age_ms != 0)
         next = proc->ready_ms + p->max_age_ms;
     if (p->idle_timeout_ms != 0 && proc->channel.held == 0 &&
-        s->table->wanted > p->min_workers)
-        next = pool__min(
-            next, proc->sched.idle_since_ms + (uint64_t)p->idle_timeout_ms);
+        s->table->wanted > p->min_workers) {
+        bool counts = pool__list_empty(&s->groups); /* else it is waited for */
+        uint64_t since =
+            counts ? proc->sched.idle_since_ms : uv_now(s->table->loop);
+        next = pool__min(next, since + (uint64_t)p->idle_timeout_ms);
+    }
     return next;
 }
 
@@ -110,6 +113,7 @@ is_superfluous(const struct pool__sched *s, const struct pool__proc *proc)
     int timeout = s->policy.idle_timeout_ms;
 
     return timeout != 0 && proc->channel.held == 0 &&
+           pool__list_empty(&s->groups) &&
            s->table->wanted > s->policy.min_workers &&
            uv_now(s->table->loop) - proc->sched.idle_since_ms >=
                (uint64_t)timeout;
@@ -172,4 +176,5 @@ pool__life_resize(struct pool__sched *s, int workers)
     table->wanted = (int)pool__max(
         (size_t)table->wanted, pool__min(s->core->unsettled, (size_t)workers));
     pool__table_fill(table);
+    pool__group_resized(s);
 }

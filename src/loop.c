@@ -36,8 +36,8 @@ pool__is_pressed(struct pool *pool)
     struct pool__core *core = pool->core;
 
     return pool->stale || pool->cancelling != POOL__CANCEL_NONE ||
-           !pool__list_empty(&core->notices) || core->trash != NULL ||
-           pool__drain_due(pool) || is_finished(pool) ||
+           pool->sched.stirred || !pool__list_empty(&core->notices) ||
+           core->trash != NULL || pool__drain_due(pool) || is_finished(pool) ||
            (pool->closing && pool__close_ready(pool));
 }
 

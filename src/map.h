@@ -14,7 +14,7 @@
 #include "forkpool.h"
 
 struct pool__map_head {
-    uint64_t fn;    /* its address */
+    uint64_t fn;    /* see pool__refer */
     uint32_t count; /* items that follow, >= 2 */
     uint32_t tries; /* how often an item that fails is run, >= 1 */
 };

@@ -83,10 +83,10 @@ static void
 close_chunk(struct pool_map *map)
 {
     struct pool__map_chunk *chunk = map->open;
-    struct pool__map_head head = {.fn = (uint64_t)(uintptr_t)map->fn,
-        .count = (uint32_t)chunk->count,
-        .tries = 1};
+    struct pool__map_head head = {.count = (uint32_t)chunk->count, .tries = 1};
 
+    if (map->core->pool != NULL) /* it was destroyed: the chunk is refused */
+        head.fn = pool__refer(map->core->pool, (uintptr_t)map->fn);
     map->open = NULL;
     pool__list_append(&map->chunks, &chunk->node);
     if (chunk->code != 0)

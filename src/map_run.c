@@ -99,7 +99,7 @@ run_item(struct pool_call *call, const struct pool__map_head *head,
 
     do {
         lend(call, r, item, size);
-        rc = pool__call_run(call, (pool_fn)(uintptr_t)head->fn);
+        rc = pool__call_run(call, (pool_fn)pool__call_resolve(call, head->fn));
         attempts++;
     } while (rc == POOL_ETASK && attempts < head->tries);
     if (rc < 0)

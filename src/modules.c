@@ -11,6 +11,8 @@
 #include "mem.h"
 #include "util.h"
 
+#define OFFSET_BITS 40 /* of a reference; above them the place + 1 */
+
 static uint64_t
 digest(uint64_t sum, const void *data, size_t n)
 {
@@ -121,4 +123,28 @@ pool__modules_know(const struct pool__modules *modules, uintptr_t address)
             modules->list[i].identity == search.found.identity)
             return true;
     return false;
+}
+
+uint64_t
+pool__modules_refer(const struct pool__modules *modules, uintptr_t address)
+{
+    for (size_t i = 0; i < modules->count; i++) {
+        const struct pool__module *m = &modules->list[i];
+        if (address >= m->text && address < m->text_end)
+            return (uint64_t)(i + 1) << OFFSET_BITS | (address - m->base);
+    }
+    return 0;
+}
+
+uintptr_t
+pool__modules_resolve(const struct pool__modules *modules, uint64_t reference)
+{
+    uint64_t place = reference >> OFFSET_BITS;
+
+    if (place == 0 || place > modules->count)
+        return 0;
+    const struct pool__module *m = &modules->list[place - 1];
+    uintptr_t at =
+        m->base + (uintptr_t)(reference & ((UINT64_C(1) << OFFSET_BITS) - 1));
+    return at >= m->text && at < m->text_end ? at : 0;
 }

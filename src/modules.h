@@ -26,4 +26,12 @@ void pool__modules_fini(struct pool__modules *modules);
  * the same place. */
 bool pool__modules_know(const struct pool__modules *modules, uintptr_t address);
 
+/* A number that says the same in a process where the modules have other
+ * addresses: place in the list and offset. 0 for what is in none of them. */
+uint64_t pool__modules_refer(
+    const struct pool__modules *modules, uintptr_t address);
+/* And back, with the list of that process; 0: no such module. */
+uintptr_t pool__modules_resolve(
+    const struct pool__modules *modules, uint64_t reference);
+
 #endif

@@ -187,11 +187,11 @@ take_policy(struct pool__policy *p, const pool_options_t *o, int workers)
     p->strict = o->strict != 0;
 }
 
-/* What each worker is told before its hello: initializer, finalizer and the
- * former's arguments. */
-static int
-make_setup(struct pool *pool, const pool_options_t *o)
+int
+pool__options_setup(struct pool *pool, const pool_options_t *o)
 {
+    uintptr_t initializer = (uintptr_t)o->initializer;
+    uintptr_t finalizer = (uintptr_t)o->finalizer;
     size_t size = 32 + o->initializer_arguments_size;
 
     if (o->initializer == NULL && o->finalizer == NULL)
@@ -205,7 +205,7 @@ make_setup(struct pool *pool, const pool_options_t *o)
     pool->table.setup = pool->setup;
     pool->table.template.has_setup = true;
     return pool_encode(pool->setup, size, &pool->table.setup_size, "ttay",
-        (uint64_t)(uintptr_t)o->initializer, (uint64_t)(uintptr_t)o->finalizer,
+        pool__refer(pool, initializer), pool__refer(pool, finalizer),
         o->initializer_arguments, o->initializer_arguments_size);
 }
 
@@ -262,5 +262,5 @@ pool__options_take(struct pool *pool, const pool_options_t *o)
     pool->spin_most_ns = (uint64_t)limit_or(o->spin_us, SPIN_DEFAULT_US) * 1000;
     if (pool->sched.policy.min_workers < o->min_workers)
         return bad("min_workers", o->min_workers);
-    return make_setup(pool, o);
+    return 0;
 }

@@ -164,24 +164,18 @@ await_workers(struct pool *pool)
         table->start_message[0] != '\0' ? ": " : "", table->start_message);
 }
 
-/* The loop, the forkserver (or none), and the table of workers. */
+/* The loop and the table of workers, which come from SERVER. */
 static int
-open_table(struct pool *pool, int start)
+open_table(struct pool *pool, struct pool__forkserver *server)
 {
-    struct pool__forkserver server;
-    int rc = start == POOL_START_FORK
-                 ? pool__direct_open(&server, pool__worker_main)
-                 : pool__prepared_take(&server);
+    int rc = pool__loop_open(pool);
 
-    if (rc < 0)
-        return rc;
-    rc = pool__loop_open(pool);
     if (rc < 0) {
-        pool__forkserver_stop(&server);
+        pool__forkserver_stop(server);
         return rc;
     }
     rc = pool__table_init(
-        &pool->table, &pool->loop, &server, pool__worker_main, &table_events);
+        &pool->table, &pool->loop, server, pool__worker_main, &table_events);
     pool__sched_init(&pool->sched, pool->core, &pool->table);
     if (rc < 0)
         pool__loop_close(pool);
@@ -261,12 +255,11 @@ pool_delete(struct pool *pool)
 }
 
 static int
-create_forked(struct pool *pool, const pool_options_t *o)
+create_from(
+    struct pool *pool, const pool_options_t *o, struct pool__forkserver *server)
 {
-    int rc = pool__check_descriptors(pool->workers);
+    int rc = open_table(pool, server);
 
-    if (rc == 0)
-        rc = open_table(pool, o->start);
     if (rc < 0) {
         pool_delete(pool);
         return rc;
@@ -274,9 +267,28 @@ create_forked(struct pool *pool, const pool_options_t *o)
     (void)pool__oom_kill_seen(); /* what was before is no news */
     pool__spin_fit(pool, pool__usable_cpus());
     note_threads(pool);
-    rc = start_drive(pool, o);
+    rc = pool__options_setup(pool, o);
+    if (rc == 0)
+        rc = start_drive(pool, o);
     if (rc < 0)
         pool_destroy(pool);
+    return rc;
+}
+
+/* Its workers are copies of this process, from a forkserver or without one. */
+static int
+create_forked(struct pool *pool, const pool_options_t *o)
+{
+    struct pool__forkserver server;
+    int rc = pool__check_descriptors(pool->workers);
+
+    if (rc == 0)
+        rc = o->start == POOL_START_FORK
+                 ? pool__direct_open(&server, pool__worker_main)
+                 : pool__prepared_take(&server);
+    if (rc == 0)
+        return create_from(pool, o, &server);
+    pool_delete(pool);
     return rc;
 }
 
@@ -312,15 +324,12 @@ check_depth(void)
         "pool_create: pools are nested %d deep here, the limit", pool__depth);
 }
 
-int
-pool_create(pool_t **out, const pool_options_t *options)
+/* A pool that goes by its options and has no workers yet. */
+static int
+prepare(struct pool **out, const pool_options_t *o)
 {
-    const pool_options_t defaults = POOL_OPTIONS_INIT;
-    const pool_options_t *o = options != NULL ? options : &defaults;
-
-    if (out == NULL)
-        return pool__fail(POOL_EINVAL, "pool_create: pool is NULL");
     int rc = pool__options_check(o);
+
     if (rc == 0)
         rc = check_depth();
     if (rc == 0)
@@ -331,12 +340,43 @@ pool_create(pool_t **out, const pool_options_t *options)
     if (pool == NULL)
         return pool__fail(POOL_ENOMEM, "pool_create: a pool");
     rc = pool__options_take(pool, o);
-    if (rc < 0) {
+    if (rc < 0)
         pool_delete(pool);
+    else
+        *out = pool;
+    return rc;
+}
+
+int
+pool_create(pool_t **out, const pool_options_t *options)
+{
+    const pool_options_t defaults = POOL_OPTIONS_INIT;
+    const pool_options_t *o = options != NULL ? options : &defaults;
+    struct pool *pool;
+
+    if (out == NULL)
+        return pool__fail(POOL_EINVAL, "pool_create: pool is NULL");
+    int rc = prepare(&pool, o);
+    if (rc == 0)
+        rc = o->backend == POOL_SERIAL ? create_serial(pool, o)
+                                       : create_forked(pool, o);
+    if (rc == 0)
+        *out = pool;
+    return rc;
+}
+
+int
+pool__create_made(
+    struct pool **out, const pool_options_t *o, struct pool__forkserver *server)
+{
+    struct pool *pool;
+    int rc = prepare(&pool, o);
+
+    if (rc < 0) {
+        pool__forkserver_stop(server);
         return rc;
     }
-    rc = o->backend == POOL_SERIAL ? create_serial(pool, o)
-                                   : create_forked(pool, o);
+    rc = create_from(pool, o, server);
     if (rc == 0)
         *out = pool;
     return rc;

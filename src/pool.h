@@ -90,6 +90,25 @@ int pool__options_check(const pool_options_t *options);
 /* 0, POOL_EINVAL or POOL_ENOMEM. */
 int pool__options_take(struct pool *pool, const pool_options_t *options);
 
+/* Make the first frame of workers, where they need one. 0 or a code. */
+int pool__options_setup(struct pool *pool, const pool_options_t *options);
+
+/* What workers know a function at ADDRESS as, which pool__check_known has found
+ * there: sent to them in its place. pool__call_resolve is the way back. */
+static inline uint64_t
+pool__refer(const struct pool *pool, uintptr_t address)
+{
+    return pool__table_refer(&pool->table, address);
+}
+
+/* ---- pool.c ---------------------------------------------------------------
+ */
+
+/* As pool_create; workers come from SERVER's maker, which is taken over, also
+ * on failure. */
+int pool__create_made(struct pool **pool, const pool_options_t *options,
+    struct pool__forkserver *server);
+
 /* ---- loop.c: running the loop ------------------------------------------- */
 
 int pool__loop_open(struct pool *pool);
@@ -171,6 +190,11 @@ void pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
  * must be started next, or unmade. The pool is entered. */
 int pool__task_prepare(struct pool *pool, const char *who, pool_fn fn,
     size_t size, void *block, const pool_task_options_t *options,
+    struct pool_future **task);
+/* The same for a chunk of a scatter: its block and its options are the
+ * scatter's. */
+int pool__chunk_prepare(struct pool *pool, const char *who, pool_fn fn,
+    void *block, size_t size, struct pool__task_extra *extra,
     struct pool_future **task);
 /* Start it; future: NULL detaches it. */
 void pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,

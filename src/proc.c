@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "direct.h"
 #include "fdio.h"
 #include "proto.h"
 #include "watch.h"
@@ -99,17 +98,27 @@ finish(struct pool__proc *proc)
     pool__proc_forget(proc);
 }
 
-static bool
-is_direct(const struct pool__proc *proc)
+/* Who made it, where that was no forkserver. */
+static const struct pool__maker *
+maker_of(const struct pool__proc *proc)
 {
-    return proc->forkserver->direct != NULL;
+    return proc->forkserver->maker;
+}
+
+static struct pool__made
+made_of(const struct pool__proc *proc)
+{
+    return (struct pool__made){
+        proc->config.incarnation, proc->pid, proc->pidfd};
 }
 
 static void
 signal_group(struct pool__proc *proc, int signal)
 {
-    if (is_direct(proc))
-        pool__direct_signal(proc->pid, proc->pidfd, signal);
+    struct pool__made made = made_of(proc);
+
+    if (maker_of(proc) != NULL)
+        maker_of(proc)->signal(proc->forkserver, &made, signal);
     else if (proc->generation != proc->forkserver->generation ||
              pool__forkserver_signal(
                  proc->forkserver, proc->config.incarnation, signal) < 0)
@@ -124,12 +133,13 @@ kill_now(struct pool__proc *proc)
     pool__timer_start(&proc->timer, on_timer, KILL_RETRY_MS, KILL_RETRY_MS);
 }
 
-/* A child of this process: how it ended. False: that is still to come. */
+/* Ask its maker how it ended. False: that is still to come. */
 static bool
 reap(struct pool__proc *proc)
 {
-    int rc =
-        pool__direct_reap(proc->pid, proc->pidfd, &proc->ending.wait_status);
+    struct pool__made made = made_of(proc);
+    int rc = maker_of(proc)->reap(
+        proc->forkserver, &made, &proc->ending.wait_status);
 
     proc->ending.known = rc == 0;
     return rc != -EAGAIN;
@@ -139,10 +149,10 @@ reap(struct pool__proc *proc)
 static void
 kill_again(struct pool__proc *proc)
 {
-    if (is_direct(proc) && proc->death.data == NULL && reap(proc))
+    if (maker_of(proc) != NULL && proc->death.data == NULL && reap(proc))
         pool__proc_event(
             proc, POOL__EV_DEATH); /* its pidfd could not be watched */
-    else if (proc->pidfd >= 0)
+    else if (proc->pidfd >= 0 && maker_of(proc) == NULL)
         (void)pool__pidfd_signal(proc->pidfd, SIGKILL);
     else
         signal_group(proc, SIGKILL);
@@ -225,7 +235,7 @@ spawned(struct pool__proc *proc)
         proc->death.data = proc;
         proc->handles++;
         pool__watch_start(&proc->death, UV_READABLE, on_death);
-    } else if (is_direct(proc)) {
+    } else if (maker_of(proc) != NULL) {
         proc->unwanted = true;
     }
     if (pool__channel_open(&proc->channel, loop) == 0)
@@ -285,7 +295,7 @@ died(struct pool__proc *proc)
     bool decided = proc->ending.known;
 
     proc->state = POOL__PROC_DEAD;
-    if (!decided && is_direct(proc))
+    if (!decided && maker_of(proc) != NULL)
         decided = reap(proc);
     if (proc->death.data != NULL)
         uv_poll_stop(&proc->death);
@@ -302,7 +312,7 @@ died(struct pool__proc *proc)
 static void
 finish_late(struct pool__proc *proc)
 {
-    if (is_direct(proc) && !proc->ending.known)
+    if (maker_of(proc) != NULL && !proc->ending.known)
         (void)reap(proc);
     finish(proc);
 }
@@ -362,9 +372,14 @@ ask_for_worker(struct pool__proc *proc)
         ch->task_read, ch->result_write, ch->region_fd, proc->output.write};
     int nfds = proc->output.write >= 0 ? 4 : 3;
 
-    if (is_direct(proc))
-        return pool__direct_spawn(proc->forkserver, &proc->config, fds, nfds,
-            &proc->pid, &proc->pidfd);
+    struct pool__made made = made_of(proc);
+    if (maker_of(proc) != NULL) {
+        int rc = maker_of(proc)->spawn(
+            proc->forkserver, &proc->config, fds, nfds, &made);
+        proc->pid = made.pid;
+        proc->pidfd = made.pidfd;
+        return rc;
+    }
     return pool__forkserver_spawn(proc->forkserver, &proc->config, fds, nfds);
 }
 

@@ -62,6 +62,8 @@ struct pool__proc {
         uint64_t watched;        /* ordinal that ran at the last sweep */
         uint64_t unclaimed;      /* or the one that was next, not begun */
         size_t functions;        /* introduced to the worker so far */
+        uint64_t *jobs;          /* and the scatters: see job.c */
+        size_t job_count, job_room;
         uint64_t given;          /* tasks that it began or will begin */
         uint64_t next;           /* ordinal that was the next one to end ... */
         bool next_runs;          /* and whether it had been begun, */
@@ -98,7 +100,7 @@ struct pool__proc {
     struct pool__ending ending;
 };
 
-/* A new incarnation; it is asked for at once, or forked: then its pid is set,
+/* A new incarnation; it is asked for at once, or made: then its pid is set,
  * and the caller tells SPAWNED. 0 or a negative code, nothing left behind.
  * grace_ms: between SIGTERM and SIGKILL. */
 int pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,

@@ -27,9 +27,10 @@ bool pool__error_decode(
 /* Control characters and what is no UTF-8 become '?', byte by byte. */
 void pool__make_printable(char *text, size_t n);
 
-/* A hello's flags: from the host, that it is the setup; from the worker, that
- * the initializer failed. */
+/* A hello's flags: from the host, that it is the setup, or the record of a
+ * scatter; from the worker, that the initializer failed. */
 #define POOL__HELLO_SETUP 1u
+#define POOL__HELLO_JOB 2u
 #define POOL__HELLO_FAILED 1u
 
 /* The flags of a reply: how long its task ran, rounded down to 11 bits of

@@ -4,21 +4,16 @@
 
 #include "forkpool.h"
 
-/* One chunk: the arguments of a rank's task. */
+/* The arguments of a rank's task: this head, then the rows, where those of a
+ * matrix begin at once, and those of a list RESIDUE bytes later, so that what
+ * is aligned in the list is so in the chunk. What is common to all chunks went
+ * before: see call.h. */
 struct pool__chunk {
-    uint64_t scatter; /* number of the scatter in the host process */
-    pool_build_fn build;
-    pool_execute_fn execute;
-    pool_release_fn release;
-    const void *build_arguments;
-    size_t build_arguments_size;
-    int rank, ranks;
-    pool_rows_t rows;
-    uint64_t residue; /* of rows.items: its address modulo 8 at the host */
+    uint64_t scatter; /* its number in the host process */
+    uint32_t rank, ranks;
+    uint64_t first, count; /* rows */
+    uint64_t residue;      /* 0 to 7 */
 };
-
-/* Encode a chunk; its size is enc's. 0 or the encoder's error. */
-int pool__chunk_encode(pool_enc_t *enc, const struct pool__chunk *chunk);
 
 /* The task of every rank. */
 int pool__scatter_run(pool_call_t *call);

@@ -1,145 +1,10 @@
-/* A rank of a scatter, in the worker: build once, execute the chunk.
- *
- * A chunk is the sequence: scatter, build, execute, release (addresses); rank,
- * ranks; build arguments; first row, rows, columns, residue; number of names
- * and the names; then the matrix as a typed array, or the list as bytes. */
+/* A rank of a scatter, in the worker: build once, execute the chunk. */
 #include <stdio.h>
 #include <string.h>
 
 #include "call.h"
 #include "error.h"
-#include "mem.h"
 #include "scatter.h"
-
-static int
-encode_format(pool_enc_t *enc, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    int rc = pool_vencode(enc, format, args);
-    va_end(args);
-    return rc;
-}
-
-static int
-decode_format(pool_dec_t *dec, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    int rc = pool_vdecode(dec, format, args);
-    va_end(args);
-    return rc;
-}
-
-int
-pool__chunk_encode(pool_enc_t *enc, const struct pool__chunk *c)
-{
-    const pool_rows_t *rows = &c->rows;
-    size_t names = rows->names != NULL ? rows->columns : 0;
-
-    encode_format(enc, "ttttii", c->scatter, (uint64_t)(uintptr_t)c->build,
-        (uint64_t)(uintptr_t)c->execute, (uint64_t)(uintptr_t)c->release,
-        c->rank, c->ranks);
-    pool_enc_bytes(enc, c->build_arguments, c->build_arguments_size);
-    encode_format(enc, "ttttt", (uint64_t)rows->first, (uint64_t)rows->count,
-        (uint64_t)rows->columns, c->residue, (uint64_t)names);
-    for (size_t i = 0; i < names; i++)
-        encode_format(enc, "s", rows->names[i]);
-    if (rows->columns != 0)
-        pool_enc_numbers(
-            enc, POOL_F64, rows->values, rows->count * rows->columns);
-    else
-        pool_enc_bytes(enc, rows->items, rows->items_size);
-    return enc->error;
-}
-
-/* What is allocated for a chunk while it runs. */
-struct unpacked {
-    const char **names;
-    uint8_t *items;
-};
-
-static int
-decode_names(
-    pool_dec_t *dec, uint64_t count, pool_rows_t *rows, struct unpacked *u)
-{
-    if (count == 0)
-        return 0;
-    u->names = pool__malloc((size_t)count * sizeof *u->names);
-    if (u->names == NULL)
-        return pool__fail(POOL_ENOMEM, "the columns' names");
-    int rc = 0;
-    for (uint64_t i = 0; i < count && rc == 0; i++)
-        rc = decode_format(dec, "s", &u->names[i]);
-    rows->names = u->names;
-    return rc;
-}
-
-/* A list keeps its residue, so that arrays in it are aligned here too. */
-static int
-decode_list(
-    pool_dec_t *dec, uint64_t residue, pool_rows_t *rows, struct unpacked *u)
-{
-    const void *items;
-    int rc = pool_dec_bytes(dec, &items, &rows->items_size);
-
-    if (rc < 0)
-        return rc;
-    u->items = pool__malloc(rows->items_size + 8);
-    if (u->items == NULL)
-        return pool__fail(POOL_ENOMEM, "the rows of a list");
-    rows->items = memcpy(u->items + residue % 8, items, rows->items_size);
-    return 0;
-}
-
-static int
-decode_rows(pool_dec_t *dec, pool_rows_t *rows, struct unpacked *u)
-{
-    uint64_t first, count, columns, residue, names;
-    int rc =
-        decode_format(dec, "ttttt", &first, &count, &columns, &residue, &names);
-
-    if (rc < 0)
-        return rc;
-    rows->first = (size_t)first;
-    rows->count = (size_t)count;
-    rows->columns = (size_t)columns;
-    rc = decode_names(dec, names, rows, u);
-    if (rc == 0 && columns == 0)
-        return decode_list(dec, residue, rows, u);
-    const double *values = NULL;
-    size_t n = 0;
-    if (rc == 0)
-        rc = decode_format(dec, "ad", &values, &n);
-    rows->values = values;
-    return rc;
-}
-
-static int
-chunk_decode(pool_call_t *call, struct pool__chunk *c, struct unpacked *u)
-{
-    pool_dec_t dec;
-    uint64_t build, execute, release;
-    int32_t rank, ranks;
-
-    memset(c, 0, sizeof *c);
-    pool_dec_init(&dec, call->arguments, call->arguments_size);
-    int rc = decode_format(
-        &dec, "ttttii", &c->scatter, &build, &execute, &release, &rank, &ranks);
-    if (rc == 0)
-        rc =
-            pool_dec_bytes(&dec, &c->build_arguments, &c->build_arguments_size);
-    if (rc < 0)
-        return rc;
-    c->build = (pool_build_fn)(uintptr_t)build;
-    c->execute = (pool_execute_fn)(uintptr_t)execute;
-    c->release = (pool_release_fn)(uintptr_t)release;
-    c->rank = rank;
-    c->ranks = ranks;
-    return decode_rows(&dec, &c->rows, u);
-}
 
 /* A function of the job failed and said nothing: say which it was. */
 static int
@@ -151,73 +16,65 @@ failed_in(pool_call_t *call, const char *what, int rc)
     return rc;
 }
 
-/* Run build on a copy of its arguments: in the chunk they are not aligned. */
+/* Make the model. Where that fails, the next chunk here tries again. */
 static int
-build(pool_call_t *call, const struct pool__chunk *c, void **model)
+build(pool_call_t *call, struct pool__model *m)
 {
     const uint8_t *arguments = call->arguments;
     size_t size = call->arguments_size;
-    uint8_t *copy = pool__malloc(c->build_arguments_size);
 
-    if (copy == NULL)
-        return pool__call_library_failed(
-            call, pool__fail(POOL_ENOMEM, "the arguments of build"));
-    if (c->build_arguments_size != 0)
-        memcpy(copy, c->build_arguments, c->build_arguments_size);
-    call->arguments = copy;
-    call->arguments_size = c->build_arguments_size;
-    int rc = c->build(call, model);
+    call->arguments = m->arguments;
+    call->arguments_size = m->arguments_size;
+    int rc = m->build(call, &m->model);
     call->arguments = arguments;
     call->arguments_size = size;
     call->result = NULL; /* a build returns its model, no value */
     call->result_size = 0;
-    pool__free(copy);
+    m->built = rc == 0;
     return rc == 0 ? 0 : failed_in(call, "build", rc);
 }
 
-/* The model of this scatter in this process. */
-static int
-get_model(pool_call_t *call, const struct pool__chunk *c, void **model)
+/* The rows are read where they came in. */
+static pool_rows_t
+rows_of(const pool_call_t *call, const struct pool__chunk *c,
+    const struct pool__model *m)
 {
-    struct pool__model *known = pool__model_find(call->models, c->scatter);
+    const uint8_t *rows = call->arguments + sizeof *c + c->residue;
+    pool_rows_t r = {.first = (size_t)c->first,
+        .count = (size_t)c->count,
+        .columns = m->columns,
+        .names = m->names};
 
-    *model = known != NULL ? known->model : NULL;
-    if (known != NULL || c->build == NULL)
-        return 0;
-    int rc = build(call, c, model);
-    if (rc != 0)
-        return rc;
-    rc = pool__model_add(call->models, c->scatter, *model, c->release);
-    if (rc == 0)
-        return 0;
-    if (c->release != NULL)
-        c->release(*model);
-    return pool__call_library_failed(call, rc);
+    if (m->columns != 0) {
+        r.values = (const double *)(const void *)rows;
+    } else {
+        r.items = rows;
+        r.items_size = call->arguments_size - sizeof *c - (size_t)c->residue;
+    }
+    return r;
 }
 
 int
 pool__scatter_run(pool_call_t *call)
 {
-    struct pool__chunk chunk;
-    struct unpacked unpacked = {NULL, NULL};
-    void *model = NULL;
+    struct pool__chunk c;
+    int rc = 0;
 
-    int rc = chunk_decode(call, &chunk, &unpacked);
-    if (rc < 0)
-        pool__call_library_failed(call, rc);
-    call->rank = chunk.rank;
-    call->size = chunk.ranks;
-    call->number = pool__row_number(chunk.rows.first);
-    if (rc == 0)
-        rc = get_model(call, &chunk, &model);
-    if (rc == 0) {
-        rc = chunk.execute(call, model, &chunk.rows);
-        if (rc != 0)
-            failed_in(call, "execute", rc);
-    }
-    pool__free(unpacked.names);
-    pool__free(unpacked.items);
-    return rc;
+    memcpy(&c, call->arguments, sizeof c);
+    struct pool__model *m = pool__model_find(call->models, c.scatter);
+    if (m == NULL) /* the host introduces it before */
+        return pool__call_library_failed(
+            call, pool__fail(POOL_EINVAL, "a chunk of an unknown scatter"));
+    call->rank = (int)c.rank;
+    call->size = (int)c.ranks;
+    call->number = pool__row_number((size_t)c.first);
+    if (m->build != NULL && !m->built)
+        rc = build(call, m);
+    if (rc != 0)
+        return rc;
+    pool_rows_t rows = rows_of(call, &c, m);
+    rc = m->execute(call, m->model, &rows);
+    return rc == 0 ? 0 : failed_in(call, "execute", rc);
 }
 
 /* ---- rows of a list --------------------------------------------------- */

@@ -75,8 +75,8 @@ introduce(struct pool__sched *s, struct pool__proc *proc, uint16_t number)
     size_t size;
 
     while (proc->sched.functions <= number) {
-        uint64_t address =
-            (uintptr_t)s->functions.list[proc->sched.functions].fn;
+        uint64_t address = pool__table_refer(
+            s->table, (uintptr_t)s->functions.list[proc->sched.functions].fn);
         pool_encode(payload, sizeof payload, &size, "t", address);
         struct pool__frame hello = {
             .type = POOL__FRAME_HELLO, .size = (uint32_t)size};
@@ -135,8 +135,11 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
         .size = task->size,
         .flags = task->function,
         .id = pool__frame_id(task->number, task->sends++)};
+    struct pool__job *job = pool__job_of(task);
     int rc = introduce(s, proc, task->function);
 
+    if (rc == 0 && pool__unlikely(job != NULL))
+        rc = pool__job_introduce(proc, job);
     if (rc == 0)
         rc = pool__channel_send(&proc->channel, task, &frame,
             pool__task_data(task), &task->ordinal);
@@ -151,23 +154,64 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     pool__list_append(&s->dirty, &proc->sched.dirty);
 }
 
-static uint32_t
-estimate(const struct pool__sched *s, const struct pool_future *task)
+/* Where the run time of such tasks is kept. */
+static uint32_t *
+mean_of(struct pool__sched *s, const struct pool_future *task)
 {
-    uint32_t mean = s->functions.list[task->function].mean_ns;
+    struct pool__job *job = pool__job_of(task);
+
+    return job != NULL ? &job->mean_ns
+                       : &s->functions.list[task->function].mean_ns;
+}
+
+static uint32_t
+estimate(struct pool__sched *s, const struct pool_future *task)
+{
+    uint32_t mean = *mean_of(s, task);
 
     return mean != 0 ? mean : AHEAD_NS;
 }
 
-/* Give out from the head of the queue while somebody takes it. */
+static struct pool_future *
+first_rank(struct pool__sched *s)
+{
+    return pool__list_empty(&s->ranks)
+               ? NULL
+               : pool__list_entry(s->ranks.next, struct pool_future, node);
+}
+
+/* Which task goes next: a rank whose peers run, one of a group that can start,
+ * else the head of the queue. A rank has its worker for itself: it may wait
+ * for the others for long. */
+static struct pool_future *
+next_task(struct pool__sched *s)
+{
+    struct pool_future *rank = first_rank(s);
+    struct pool_future *task = pool__queue_first(&s->queue);
+
+    if (pool__unlikely(rank == NULL && !pool__list_empty(&s->groups))) {
+        enum pool__turn_of turn = pool__group_turn(s, task);
+        if (turn == POOL__TURN_NOBODY)
+            return NULL;
+        rank = first_rank(s);
+    }
+    if (pool__unlikely(rank != NULL)) {
+        rank->estimate_ns = AHEAD_NS;
+        return rank;
+    }
+    if (task != NULL)
+        task->estimate_ns = estimate(s, task);
+    return task;
+}
+
+/* Give out what goes next while somebody takes it. */
 static struct pool__proc *
 dispatch(struct pool__sched *s)
 {
     struct pool__proc *proc = NULL, *next;
     struct pool_future *task;
 
-    while (!s->halted && (task = pool__queue_first(&s->queue)) != NULL) {
-        task->estimate_ns = estimate(s, task);
+    while (!s->halted && (task = next_task(s)) != NULL) {
         if ((next = pick(s, task->estimate_ns)) == NULL)
             break;
         proc = next;
@@ -191,6 +235,10 @@ flush_one(struct pool__sched *s, struct pool__proc *proc)
 void
 pool__sched_flush(struct pool__sched *s)
 {
+    if (pool__unlikely(s->stirred)) {
+        s->stirred = false;
+        (void)dispatch(s);
+    }
     pool__list_each(node, &s->dirty)
     {
         flush_one(s, pool__list_entry(node, struct pool__proc, sched.dirty));
@@ -212,7 +260,10 @@ pool__sched_submit(struct pool__sched *s, struct pool_future *task)
 {
     if (task->number <= SAMPLED_FIRST || task->number % SAMPLED_EACH == 0)
         task->submitted_ns = pool__now_ns();
-    pool__queue_append(&s->queue, task);
+    if (pool__unlikely(pool__member_of(task) != NULL))
+        pool__group_came(task);
+    else
+        pool__queue_append(&s->queue, task);
     struct pool__proc *proc = dispatch(s);
     if (proc != NULL && pool__channel_wants_flush(&proc->channel))
         flush_one(s, proc);
@@ -231,14 +282,14 @@ pool__sched_run(struct pool__sched *s)
 /* ---- replies ---------------------------------------------------------- */
 
 static void
-measure(struct pool__function *function, uint64_t ns)
+measure(uint32_t *mean_ns, uint64_t ns)
 {
-    int64_t mean = function->mean_ns;
+    int64_t mean = *mean_ns;
 
     mean = mean == 0 ? (int64_t)ns : mean + ((int64_t)ns - mean) / 8;
     if (mean > INT32_MAX)
         mean = INT32_MAX;
-    function->mean_ns = mean > 0 ? (uint32_t)mean : 1;
+    *mean_ns = mean > 0 ? (uint32_t)mean : 1;
 }
 
 /* A worker said what it may not say about a task; the channel is not asked
@@ -262,7 +313,8 @@ is_retried(
 {
     const struct pool__task_extra *extra = task->extra;
 
-    if (extra == NULL || extra->retries == 0 || s->table->wanted == 0)
+    if (extra == NULL || task->attempts > extra->retries ||
+        s->table->wanted == 0)
         return false; /* none left, or nobody to run it */
     return code == POOL_EDIED ||
            (code == POOL_EDEADLINE &&
@@ -278,7 +330,6 @@ pool__sched_failed(struct pool__sched *s, struct pool_future *task,
         pool__task_failed(task, failure);
         return;
     }
-    task->extra->retries--;
     task->proc = NULL;
     s->core->stats.retried++;
     pool__queue_append(&s->queue, task);
@@ -313,7 +364,7 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
 
     proc->useful = true;
     proc->sched.slow = false;
-    measure(&s->functions.list[task->function], ns);
+    measure(mean_of(s, task), ns);
     pool__durations_add(&s->core->stats.run_time, frame->flags, ns);
     *queued -= pool__min(*queued, task->estimate_ns);
     if (pool__likely(frame->type == POOL__FRAME_REPLY &&
@@ -358,7 +409,10 @@ pool__sched_requeue(struct pool__sched *s, struct pool_future *task)
     proc->sched.given--;
     task->proc = NULL;
     task->attempts--;
-    pool__queue_prepend(&s->queue, task);
+    if (pool__unlikely(pool__member_of(task) != NULL))
+        pool__group_back(s, task);
+    else
+        pool__queue_prepend(&s->queue, task);
 }
 
 void
@@ -451,7 +505,8 @@ pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter)
 
     pool__table_each(proc, s->table)
     {
-        if (proc->state == POOL__PROC_READY &&
+        if (pool__job_forget(proc, scatter) &&
+            proc->state == POOL__PROC_READY &&
             pool__channel_control(&proc->channel, &stop, NULL) == 0)
             flush_one(s, proc);
     }
@@ -466,6 +521,8 @@ pool__sched_init(
     s->core = core;
     s->table = table;
     pool__queue_init(&s->queue);
+    pool__list_init(&s->groups);
+    pool__list_init(&s->ranks);
     pool__list_init(&s->idle);
     pool__list_init(&s->fed);
     pool__list_init(&s->dirty);

@@ -4,6 +4,8 @@
 #define POOL_SRC_SCHED_H
 
 #include "function.h"
+#include "group.h"
+#include "job.h"
 #include "queue.h"
 #include "table.h"
 
@@ -24,6 +26,10 @@ struct pool__sched {
     struct pool__policy policy;
     struct pool__functions functions;
     struct pool__queue queue;
+    struct pool__list groups; /* of peers that wait to start together */
+    struct pool__list ranks;  /* tasks of those that started and that no
+                                 worker has: the next ones, whatever waits */
+    bool stirred;             /* a rank has settled: who waits may start now */
     bool halted;  /* nothing is given out: what is queued is cancelled */
     bool closing; /* what runs is cancelled too */
     struct pool__list idle;  /* procs that hold nothing, last used first */
@@ -56,7 +62,7 @@ void pool__sched_reply(struct pool__sched *sched, struct pool__proc *proc,
 /* The worker may have room again: give out what fits. */
 void pool__sched_progress(struct pool__sched *sched, struct pool__proc *proc);
 
-/* Tell every worker that a scatter is over. */
+/* Tell the workers that know of it that a scatter is over. */
 void pool__sched_end_scatter(struct pool__sched *sched, uint64_t scatter);
 
 /* ---- within the scheduler ---------------------------------------------- */

@@ -178,7 +178,10 @@ static void
 give_back(struct pool__sched *s, struct pool_future *task)
 {
     task->attempts--;
-    pool__queue_prepend(&s->queue, task);
+    if (pool__member_of(task) != NULL)
+        pool__group_back(s, task);
+    else
+        pool__queue_prepend(&s->queue, task);
 }
 
 /* The oldest task is late: end it, unless it has ended. One that was never
@@ -328,7 +331,7 @@ cancel_queued(struct pool__sched *s)
         if (i % 64 == 0 && pool__budget_over())
             return false;
     }
-    return true;
+    return pool__group_settle(s, NULL);
 }
 
 /* Whether there was something to cancel. */
@@ -383,6 +386,8 @@ pool__sched_forget(struct pool__sched *s)
 
     while ((task = pool__queue_pop(&s->queue)) != NULL)
         pool__task_cancelled(task);
+    while (!pool__group_settle(s, NULL))
+        ;
     pool__table_each(proc, s->table)
     {
         pool__channel_shut(&proc->channel);
@@ -413,6 +418,8 @@ pool__sched_fail_all(
 
     while ((task = pool__queue_pop(&s->queue)) != NULL)
         pool__task_failed(task, &failure);
+    while (!pool__group_settle(s, &failure))
+        ;
     pool__table_each(proc, s->table)
     {
         if (running)

@@ -74,6 +74,7 @@ take_options(struct pool *pool, struct pool_future *task,
     struct pool__task_extra *extra = pool__zalloc(sizeof *extra);
     if (extra == NULL)
         return POOL_ENOMEM;
+    extra->refs = 1;
     extra->deadline_ms = pool->sched.policy.deadline_ms;
     if (o != NULL && o->deadline_ms != 0)
         extra->deadline_ms = o->deadline_ms > 0 ? o->deadline_ms : 0;
@@ -83,12 +84,12 @@ take_options(struct pool *pool, struct pool_future *task,
     return 0;
 }
 
-int
-pool__task_prepare(struct pool *pool, const char *who, pool_fn fn, size_t size,
-    void *block, const pool_task_options_t *options, struct pool_future **task)
+/* A task without options, where there is room for one. */
+static int
+make_task(struct pool *pool, const char *who, pool_fn fn, size_t size,
+    void *block, int wait_ms, struct pool_future **task)
 {
     uint16_t number = 0;
-    int wait_ms = options != NULL ? options->wait_ms : 0;
     uint64_t end =
         wait_ms > 0 ? pool__now_ns() + (uint64_t)wait_ms * 1000000 : 0;
     int rc = fn != NULL ? check_submit(pool, who, size)
@@ -109,10 +110,33 @@ pool__task_prepare(struct pool *pool, const char *who, pool_fn fn, size_t size,
     if (*task == NULL)
         return pool__fail(POOL_ENOMEM, "%s: a task of %zu bytes", who, size);
     (*task)->function = number;
-    if (take_options(pool, *task, options, block) == 0)
-        return 0;
+    return 0;
+}
+
+int
+pool__task_prepare(struct pool *pool, const char *who, pool_fn fn, size_t size,
+    void *block, const pool_task_options_t *options, struct pool_future **task)
+{
+    int rc = make_task(pool, who, fn, size, block,
+        options != NULL ? options->wait_ms : 0, task);
+
+    if (rc < 0 || take_options(pool, *task, options, block) == 0)
+        return rc;
     pool__task_unmake(*task);
     return pool__fail(POOL_ENOMEM, "%s: a task's options", who);
+}
+
+int
+pool__chunk_prepare(struct pool *pool, const char *who, pool_fn fn, void *block,
+    size_t size, struct pool__task_extra *extra, struct pool_future **task)
+{
+    int rc = make_task(pool, who, fn, size, block, 0, task);
+
+    if (rc < 0)
+        return rc;
+    (*task)->extra = extra;
+    extra->refs++;
+    return 0;
 }
 
 int
@@ -152,6 +176,16 @@ pool__serial_call(struct pool *pool, struct pool_call *call, uint64_t number)
     pool->serial_task = number;
 }
 
+/* After POOL_ETASK, the one failure that another run may mend here. */
+static bool
+may_try_again(const struct pool_future *task)
+{
+    const struct pool__task_extra *extra = task->extra;
+
+    return extra != NULL && (extra->retry_on & POOL_RETRY_TASK) &&
+           task->attempts <= extra->retries;
+}
+
 /* In a serial pool a task runs where it is submitted. */
 static void
 run_here(struct pool *pool, struct pool_future *task, pool_fn fn)
@@ -159,12 +193,16 @@ run_here(struct pool *pool, struct pool_future *task, pool_fn fn)
     struct pool_call call;
     bool was_driving = pool->driving;
     uint64_t outer_task = pool->serial_task;
+    int rc;
 
     pool__serial_call(pool, &call, task->number);
     pool->driving = true;
-    task->attempts = 1;
-    pool__call_begin(&call, pool__task_data(task), task->size);
-    if (pool__call_run(&call, fn) == 0) {
+    do {
+        task->attempts++;
+        pool__call_begin(&call, pool__task_data(task), task->size);
+        rc = pool__call_run(&call, fn);
+    } while (rc == POOL_ETASK && may_try_again(task));
+    if (rc == 0) {
         pool__task_value(task, call.result, call.result_size, NULL);
     } else {
         pool_failure_t failure = {.code = call.error.code,

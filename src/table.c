@@ -139,7 +139,7 @@ start_one(struct pool__table *t)
     pool__list_append(&t->procs, &proc->node);
     t->living++;
     t->spawning++;
-    if (t->forkserver.direct != NULL)
+    if (t->forkserver.maker != NULL)
         on_spawned(t, proc);
     return 0;
 }
@@ -150,7 +150,7 @@ static int listen_to_forkserver(struct pool__table *t);
 static int
 ensure_forkserver(struct pool__table *t)
 {
-    if (t->reports != NULL || t->forkserver.direct != NULL)
+    if (t->reports != NULL || t->forkserver.maker != NULL)
         return 0;
     int rc = pool__forkserver_start(&t->forkserver, t->run);
     if (rc == 0 && (rc = listen_to_forkserver(t)) < 0)
@@ -165,8 +165,11 @@ ensure_forkserver(struct pool__table *t)
 static bool
 may_start(const struct pool__table *t)
 {
+    int most = t->forkserver.most;
+
     return t->living < t->wanted && t->leaving <= t->workers &&
-           t->spawning < SPAWNING_MAX;
+           t->spawning < SPAWNING_MAX &&
+           (most == 0 || t->living + t->leaving < most);
 }
 
 void
@@ -253,6 +256,7 @@ on_gone(struct pool__proc *proc)
     pool__channel_fini(&proc->channel);
     pool__output_fini(&proc->output);
     pool__close(&proc->pidfd);
+    pool__free(proc->sched.jobs);
     pool__free(proc);
 }
 
@@ -439,7 +443,10 @@ pool__table_init(struct pool__table *t, uv_loop_t *loop,
     t->inbox.bytes = pool__malloc(t->inbox.size);
     if (t->inbox.bytes == NULL)
         return pool__fail(POOL_ENOMEM, "a pool's receive buffer");
-    return t->forkserver.direct != NULL ? 0 : listen_to_forkserver(t);
+    const struct pool__maker *maker = t->forkserver.maker;
+    if (maker == NULL)
+        return listen_to_forkserver(t);
+    return maker->open != NULL ? maker->open(&t->forkserver, loop) : 0;
 }
 
 void
@@ -466,7 +473,11 @@ pool__table_end(struct pool__table *t)
 void
 pool__table_close(struct pool__table *t)
 {
+    const struct pool__maker *maker = t->forkserver.maker;
+
     stop_listening(t);
+    if (maker != NULL && maker->close != NULL)
+        maker->close(&t->forkserver);
     uv_close((uv_handle_t *)&t->backoff, NULL);
 }
 

@@ -30,7 +30,7 @@ struct pool__table {
     struct pool__inbox inbox;
     struct pool__forkserver forkserver;
     uv_poll_t *reports; /* its socket in the loop; NULL: it is gone, or workers
-                           are forked directly */
+                           have another maker */
     uv_timer_t backoff;
     struct pool__stats *stats;
     struct pool__list procs;             /* all that are not closed */
@@ -73,6 +73,14 @@ void pool__table_break(struct pool__table *table, const char *why);
 void pool__table_stop(struct pool__table *table, enum pool__proc_event event);
 /* All procs are gone: let the forkserver go. */
 void pool__table_end(struct pool__table *table);
+/* What workers know a function as: see pool__call_resolve. */
+static inline uint64_t
+pool__table_refer(const struct pool__table *table, uintptr_t address)
+{
+    if (!table->forkserver.foreign || address == 0)
+        return address;
+    return pool__modules_refer(&table->forkserver.modules, address);
+}
 static inline bool
 pool__table_ended(const struct pool__table *table)
 {

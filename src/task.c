@@ -148,12 +148,23 @@ drop_block(struct pool_future *task)
     pool__budget_pause(false);
 }
 
+void
+pool__extra_unref(struct pool__task_extra *extra)
+{
+    if (extra == NULL || --extra->refs != 0)
+        return;
+    if (extra->unused != NULL)
+        extra->unused(extra);
+    else
+        pool__free(extra);
+}
+
 static void
 free_cell(struct pool_future *task)
 {
     struct pool__core *core = task->core;
 
-    pool__free(task->extra);
+    pool__extra_unref(task->extra);
     task->state = POOL__TASK_FREED;
     core->cells_out--;
     core->wake |= core->pool == NULL;

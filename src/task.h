@@ -56,13 +56,23 @@ struct pool__core {
 #define POOL__TASK_ROOM 80 /* bytes of payload that need no block */
 #define POOL__PRIORITIES (POOL_MAX_PRIORITY - POOL_MIN_PRIORITY + 1)
 
-/* What few tasks have. */
+struct pool__job;
+struct pool__group;
+
+/* What few tasks have. The chunks of a scatter share one. */
 struct pool__task_extra {
+    size_t refs;     /* of tasks, and of who else keeps it */
     int deadline_ms; /* 0: none */
-    uint8_t retries; /* left */
+    uint8_t retries; /* how often it may be run again */
     uint8_t retry_on;
+    struct pool__group *group;   /* of peers that share it; NULL: of none */
     void (*free_fn)(void *data); /* of an owned payload; NULL: nothing */
+    struct pool__job *job;       /* of a chunk of a scatter */
+    void (*unused)(struct pool__task_extra *extra); /* NULL: it is freed */
 };
+
+/* One reference less. */
+void pool__extra_unref(struct pool__task_extra *extra);
 
 struct pool_future {
     struct pool__list node; /* in the queue */

@@ -27,7 +27,7 @@
 
 struct worker {
     const struct pool__worker_config *config;
-    const struct pool__worker_fds *fds;
+    const struct pool__worker_io *io;
     struct pool__region *region;
     uint64_t ordinal; /* of the last call frame */
     struct pool__ticks ticks;
@@ -49,12 +49,24 @@ struct worker {
 
 int pool__depth;
 
-/* Nobody listens any more, or memory is out: the host sees the status. */
+/* The end. Where the process lives on, nothing of this life is left. */
 _Noreturn static void
-give_up(void)
+leave(struct worker *w, int status)
 {
     pool__stdio_flush();
-    _exit(EXIT_FAILURE);
+    pool__model_release(&w->models, 0, false);
+    pool__call_fini(&w->call);
+    pool__free(w->functions);
+    pool__free(w->input);
+    w->io->leave(w->io->self, status);
+    abort();
+}
+
+/* Nobody listens any more, or memory is out: the host sees the status. */
+_Noreturn static void
+give_up(struct worker *w)
+{
+    leave(w, EXIT_FAILURE);
 }
 
 static void
@@ -64,8 +76,8 @@ flush(struct worker *w)
 
     if (part.iov_len == 0)
         return;
-    if (pool__write_all(w->fds->results, &part, 1) < 0)
-        give_up();
+    if (w->io->write(w->io->self, &part, 1) < 0)
+        give_up(w);
     w->start = w->end;
     w->clock_ns =
         pool__ticks_measure(&w->ticks); /* the pipe may have made it wait */
@@ -103,8 +115,8 @@ send_directly(
 
     flush(w);
     pool__frame_put(head, frame);
-    if (pool__write_all(w->fds->results, parts, 3) < 0)
-        give_up();
+    if (w->io->write(w->io->self, parts, 3) < 0)
+        give_up(w);
     w->start = w->end += extent;
     pool__store(&w->region->start, w->start);
     pool__store(&w->region->end, w->end);
@@ -188,7 +200,7 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
     call->number = frame->id >> POOL__ID_SENDS_BITS;
     begin_call(w, payload, frame->size);
     if (frame->flags >= w->function_count)
-        give_up();
+        give_up(w);
     w->task = frame->id;
     int rc = pool__call_run(call, w->functions[frame->flags]);
     w->task = 0;
@@ -219,13 +231,23 @@ learn_function(struct worker *w, const void *payload, size_t size)
     uint64_t address;
 
     if (pool_decode(payload, size, "t", &address) < 0)
-        give_up();
+        give_up(w);
     list = pool__realloc(
         w->functions, (w->function_count + 1) * sizeof w->functions[0]);
     if (list == NULL)
-        give_up();
+        give_up(w);
     w->functions = list;
-    w->functions[w->function_count++] = (pool_fn)(uintptr_t)address;
+    w->functions[w->function_count++] =
+        (pool_fn)pool__call_resolve(&w->call, address);
+}
+
+/* The host introduces a scatter, before the first chunk of it. */
+static void
+learn_job(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    if (pool__model_learn(&w->call, frame->id, payload, frame->size) < 0)
+        give_up(w);
 }
 
 static void
@@ -253,7 +275,7 @@ fail_start(struct worker *w)
     pool__stdio_flush();
     send_error(w, &hello);
     flush(w);
-    _exit(EXIT_FAILURE);
+    leave(w, EXIT_FAILURE);
 }
 
 /* Its arguments are copied: in the frame they are not aligned. */
@@ -264,18 +286,18 @@ initialize(struct worker *w, pool_fn fn, const void *arguments, size_t size)
     uint8_t *copy = pool__malloc(size);
 
     if (copy == NULL)
-        give_up();
+        give_up(w);
     if (size != 0)
         memcpy(copy, arguments, size);
     begin_call(w, copy, size);
     int rc = fn(call);
+    pool__free(copy);
     if (rc != 0) {
         pool__call_failed(call, rc, "the initializer");
         fail_start(w);
     }
     pool__stdio_flush();
     pool__call_fini(call);
-    pool__free(copy);
 }
 
 /* The first frame of a pool with an initializer or a finalizer. */
@@ -288,10 +310,11 @@ set_up(struct worker *w, const void *payload, size_t size)
 
     if (w->greeted || pool_decode(payload, size, "ttay", &initializer,
                           &finalizer, &arguments, &n) < 0)
-        give_up();
-    w->finalizer = (void (*)(void *))(uintptr_t)finalizer;
+        give_up(w);
+    w->finalizer = (void (*)(void *))pool__call_resolve(&w->call, finalizer);
     if (initializer != 0)
-        initialize(w, (pool_fn)(uintptr_t)initializer, arguments, n);
+        initialize(w, (pool_fn)pool__call_resolve(&w->call, initializer),
+            arguments, n);
     say_hello(w);
 }
 
@@ -303,7 +326,7 @@ retire(struct worker *w)
         w->finalizer(w->state);
     pool__stdio_flush();
     flush(w);
-    _exit(EXIT_SUCCESS);
+    leave(w, EXIT_SUCCESS);
 }
 
 static void
@@ -317,6 +340,8 @@ serve_frame(
     case POOL__FRAME_HELLO:
         if (frame->flags == POOL__HELLO_SETUP)
             set_up(w, payload, frame->size);
+        else if (frame->flags == POOL__HELLO_JOB)
+            learn_job(w, frame, payload);
         else
             learn_function(w, payload, frame->size);
         break;
@@ -327,7 +352,7 @@ serve_frame(
         w->clock_ns = pool__ticks_measure(&w->ticks);
         break;
     default:
-        give_up();
+        give_up(w);
     }
 }
 
@@ -343,7 +368,7 @@ serve_input(struct worker *w)
         int64_t extent =
             pool__frame_split(bytes, n, POOL__FRAME_MAX_PAYLOAD, &frame);
         if (extent < 0)
-            give_up();
+            give_up(w);
         if (extent == 0)
             return n < POOL__FRAME_HEADER
                        ? INPUT_SIZE
@@ -363,7 +388,7 @@ make_room(struct worker *w, size_t need)
     if (size > w->input_size || (w->input_size > INPUT_KEPT && rest == 0)) {
         uint8_t *block = pool__malloc_large(size);
         if (block == NULL)
-            give_up();
+            give_up(w);
         /* The host must not find the pipe locked while pages are made. */
         if (size > INPUT_KEPT)
             pool__populate(block, size);
@@ -378,14 +403,16 @@ make_room(struct worker *w, size_t need)
     w->have = rest;
 }
 
-/* Read the task pipe: how much there is counts. */
+/* Read what the host has sent: how much it is counts. */
 static size_t
 read_tasks(struct worker *w, void *to, size_t n)
 {
-    ssize_t got = pool__read(w->fds->tasks, to, n);
+    ssize_t got = w->io->read(w->io->self, to, n);
 
+    if (got == -ECANCELED)
+        retire(w);
     if (got <= 0)
-        give_up();
+        give_up(w);
     w->received += (size_t)got;
     return (size_t)got;
 }
@@ -425,37 +452,40 @@ flush_or_look(struct worker *w)
 
 static void
 init(struct worker *w, const struct pool__worker_config *config,
-    const struct pool__worker_fds *fds)
+    struct pool__region *region, const struct pool__worker_io *io)
 {
     *w = (struct worker){0}; /* a nested worker inherits its parent's */
     w->config = config;
-    w->fds = fds;
-    w->region = pool__region_map(fds->region);
+    w->io = io;
+    w->region = region;
+    pool__list_init(&w->models);
     w->input_size = INPUT_SIZE;
     w->input = pool__malloc_large(INPUT_SIZE);
-    if (w->region == NULL || w->input == NULL)
-        give_up();
+    if (w->input == NULL)
+        give_up(w);
     pool__depth = config->depth;
     pool__ticks_init(&w->ticks);
-    pool__list_init(&w->models);
     w->call.models = &w->models;
     w->call.max_result = config->max_result;
     w->call.seed = config->seed;
     w->call.state = &w->state;
     w->call.cancel_word = &w->region->cancel;
+    w->call.look = io->look;
+    w->call.look_data = io->self;
+    w->call.resolve = io->resolve;
     w->call.log = send_log;
     w->call.log_data = w;
     if (config->max_memory != 0 && pool__memory_limit(config->max_memory) < 0)
-        give_up();
+        give_up(w);
 }
 
 void
-pool__worker_main(const struct pool__worker_config *config,
-    const struct pool__worker_fds *fds)
+pool__worker_serve(const struct pool__worker_config *config,
+    struct pool__region *region, const struct pool__worker_io *io)
 {
     static struct worker w; /* a kilobyte of message; the stack is the task's */
 
-    init(&w, config, fds);
+    init(&w, config, region, io);
     if (!config->has_setup)
         say_hello(&w);
     for (size_t need = INPUT_SIZE;; need = serve_input(&w)) {
@@ -465,4 +495,42 @@ pool__worker_main(const struct pool__worker_config *config,
             &w, w.input + w.have, pool__min(w.input_size - w.have, INPUT_SIZE));
         w.clock_ns = pool__ticks_measure(&w.ticks);
     }
+}
+
+/* ---- a process of its own ----------------------------------------------- */
+
+static ssize_t
+read_pipe(void *fds, void *to, size_t n)
+{
+    return pool__read(((const struct pool__worker_fds *)fds)->tasks, to, n);
+}
+
+static int
+write_pipe(void *fds, struct iovec *parts, int count)
+{
+    return pool__write_all(
+        ((const struct pool__worker_fds *)fds)->results, parts, count);
+}
+
+static void
+leave_process(void *fds, int status)
+{
+    (void)fds;
+    _exit(status);
+}
+
+void
+pool__worker_main(const struct pool__worker_config *config,
+    const struct pool__worker_fds *fds)
+{
+    struct pool__worker_fds ends = *fds;
+    const struct pool__worker_io io = {.self = &ends,
+        .read = read_pipe,
+        .write = write_pipe,
+        .leave = leave_process};
+    struct pool__region *region = pool__region_map(fds->region);
+
+    if (region == NULL)
+        _exit(EXIT_FAILURE);
+    pool__worker_serve(config, region, &io);
 }
