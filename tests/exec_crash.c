@@ -228,6 +228,7 @@ matrix(const struct drive *d, bool inside)
 
     options.workers = options.min_workers = 2;
     options.kill_grace_ms = 20;
+    options.spin_us = POOL_NONE; /* what is torn is torn in the pipe */
     crash = test_shared(sizeof *crash);
     pool_t *pool = drive_open(d, &options);
     for (int moment = 0; moment < MOMENTS; moment++)

@@ -77,16 +77,29 @@ test_end(void)
         (int)blocks_before);
 }
 
-pool_t *
-test_pool(int workers)
+static pool_t *
+make_pool(int workers, int spin_us)
 {
     pool_options_t options = POOL_OPTIONS_INIT;
     pool_t *pool = NULL;
 
     options.workers = options.min_workers = workers;
+    options.spin_us = spin_us;
     int rc = pool_create(&pool, &options);
     ck_assert_msg(rc == 0, "%s", pool_errmsg());
     return pool;
+}
+
+pool_t *
+test_pool(int workers)
+{
+    return make_pool(workers, 0);
+}
+
+pool_t *
+test_pool_of_liars(int workers)
+{
+    return make_pool(workers, POOL_NONE);
 }
 
 static void

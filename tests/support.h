@@ -42,6 +42,9 @@ void test_end(void);
 
 /* A pool with so many workers, all ready. */
 pool_t *test_pool(int workers);
+/* The same for workers that write into their result pipe behind the library's
+ * back: no reply of theirs is taken from memory before it stands there. */
+pool_t *test_pool_of_liars(int workers);
 
 /* The state letter of a process, as in /proc/PID/stat; 0: there is none. */
 char test_state(pid_t pid);

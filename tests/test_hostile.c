@@ -222,7 +222,7 @@ every_lie(int unused)
     test_begin();
     for (int lie = 0; lie < LIES; lie++) {
         pool_future_t *before, *liar, *behind, *after;
-        pool_t *pool = test_pool(1);
+        pool_t *pool = test_pool_of_liars(1);
         double y = 0;
         ck_assert_int_eq(pool_submit(pool, &before, task_double, "d", 1.0), 0);
         ck_assert_int_eq(pool_future_error(before, PATIENCE_MS), 0);
@@ -270,7 +270,7 @@ neighbours_of_a_liar(int unused)
 
     (void)unused;
     test_begin();
-    pool = test_pool(2);
+    pool = test_pool_of_liars(2);
     for (int round = 0; round < 5; round++) {
         ck_assert_int_eq(pool_submit(pool, &liar, task_lie, "it",
                              (int)UNKNOWN_TASK, UINT64_C(1) << 40),
@@ -306,7 +306,7 @@ a_promise_that_is_not_kept(int unused)
 
     (void)unused;
     test_begin();
-    pool = test_pool(1);
+    pool = test_pool_of_liars(1);
     ck_assert_int_eq(pool_submit(pool, &f, task_promise, ""), 0);
     ck_assert_int_eq(pool_future_error(f, 50), POOL_ETIMEDOUT);
     pool_destroy(pool);
@@ -373,7 +373,7 @@ a_grandchild_holds_the_pipes(int unused)
 
     (void)unused;
     test_begin();
-    pool = test_pool(1);
+    pool = test_pool_of_liars(1);
     ck_assert_int_eq(
         pool_submit(pool, &f, task_grandchild, "t", (uint64_t)(uintptr_t)pid),
         0);
@@ -409,7 +409,7 @@ a_region_is_sealed(int unused)
 
     (void)unused;
     test_begin();
-    pool = test_pool(1);
+    pool = test_pool_of_liars(1);
     ck_assert_int_eq(pool_submit(pool, &f, task_shrink, ""), 0);
     ck_assert_int_eq(pool_future_result(f, PATIENCE_MS, "i", &rc), 0);
     ck_assert_int_eq(rc, -1);
