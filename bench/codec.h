@@ -105,8 +105,8 @@ codec_measure(const struct shape *shape)
         shape->decode(&sum);
         double seconds = bench_now() - began;
         best = seconds < best ? seconds : best;
-        if (!(sum - expected < 1e-6 * expected &&
-                expected - sum < 1e-6 * expected)) {
+        if (!(sum - expected < 1e-11 * expected &&
+                expected - sum < 1e-11 * expected)) {
             fprintf(
                 stderr, "%s: %g instead of %g\n", shape->name, sum, expected);
             return 0;
