@@ -107,8 +107,8 @@ codec_measure(const struct shape *shape)
         best = seconds < best ? seconds : best;
         if (!(sum - expected < 1e-11 * expected &&
                 expected - sum < 1e-11 * expected)) {
-            fprintf(
-                stderr, "%s: %g instead of %g\n", shape->name, sum, expected);
+            fprintf(stderr, "%s: %.17g instead of %.17g\n", shape->name, sum,
+                expected);
             return 0;
         }
     }
