@@ -11,6 +11,7 @@ static const struct {
     const char *name;
     void (*run)(void);
 } groups[] = {
+    {"memory", bench_memory}, /* first: what others freed would hide growth */
     {"throughput", bench_throughput},
     {"peers", bench_peers},
     {"roundtrip", bench_roundtrip},
@@ -18,7 +19,6 @@ static const struct {
     {"efficiency", bench_efficiency},
     {"spawn", bench_spawn},
     {"spawn_rss", bench_spawn_rss},
-    {"memory", bench_memory},
     {"flatness", bench_flatness},
     {"hidden", bench_hidden},
     {"codec", bench_codec},

@@ -46,7 +46,7 @@ static double
 run_library(const void *arg)
 {
     (void)arg;
-    return bench_noop(bench_quick ? 500000 : 2000000, 60000, 2);
+    return bench_noop(bench_quick ? 500000 : 1500000, 60000, 2);
 }
 
 /* Options of mpirun: more ranks than CPUs are allowed, and none is bound to a
@@ -60,7 +60,7 @@ bench_peers(void)
         {"throughput_noop64_vs_zeromq", "ZeroMQ",
             "test -x bench/peer_zeromq && bench/peer_zeromq %zu", 1000000},
         {"throughput_noop64_vs_nng", "nng",
-            "test -x bench/peer_nng && bench/peer_nng %zu", 20000},
+            "test -x bench/peer_nng && bench/peer_nng %zu", 10000},
         {"throughput_noop64_vs_openmpi", "Open MPI",
             "test -x bench/peer_openmpi && " MPIRUN "bench/peer_openmpi %zu",
             1000000},
@@ -102,7 +102,7 @@ codec_pairs(
     struct codec mine = {"codec_forkpool", shape}, theirs = {program, shape};
 
     return bench_pairs(
-        row, "M/s", 5, run_codec, &mine, peer, run_codec, &theirs);
+        row, "M/s", 7, run_codec, &mine, peer, run_codec, &theirs);
 }
 
 /* The worse of two rows. */
