@@ -15,6 +15,7 @@
 #include "fdio.h"
 #include "mem.h"
 #include "mpi/mpi_proxy.h"
+#include "proto.h"
 #include "watch.h"
 
 #define IN_SIZE ((size_t)256 << 10)
@@ -253,6 +254,8 @@ note_frames(struct pool__session *s, const uint8_t *bytes, size_t n)
             continue;
         uint16_t type = p->frame.type;
         s->greeted = s->greeted || type == POOL__FRAME_HELLO;
+        s->retiring = s->retiring || (type == POOL__FRAME_HELLO &&
+                                         p->frame.flags == POOL__HELLO_FAILED);
         s->answered = s->answered || type == POOL__FRAME_REPLY ||
                       type == POOL__FRAME_ERROR;
         p->have = 0;
