@@ -14,6 +14,7 @@ static const struct {
     {"memory", bench_memory}, /* first: what others freed would hide growth */
     {"throughput", bench_throughput},
     {"peers", bench_peers},
+    {"manager", bench_manager},
     {"roundtrip", bench_roundtrip},
     {"large", bench_large},
     {"efficiency", bench_efficiency},

@@ -109,5 +109,6 @@ void bench_codec(void);
 void bench_stalls(void);
 void bench_drives(void);
 void bench_idle(void);
+void bench_manager(void); /* manager.c: scatter and gather */
 
 #endif
