@@ -80,8 +80,9 @@ double ceiling_noop(size_t tasks, size_t window); /* tasks per second */
 /* The same with tasks of so many steps (bench_burn), AHEAD of them always
  * queued for a worker besides those that it has taken. */
 double ceiling_busy(size_t tasks, uint64_t steps, size_t ahead);
-/* Seconds each, the worker pinned to CPU (-1: not). */
-void ceiling_roundtrip(double *samples, size_t n, int cpu);
+/* Seconds each, the worker pinned to CPU (-1: not). Polling: both sides read
+ * until something is there and never sleep. */
+void ceiling_roundtrip(double *samples, size_t n, int cpu, bool polling);
 double ceiling_large(size_t size, int times); /* bytes per second, both ways */
 double ceiling_memcpy(size_t size);           /* bytes per second */
 double ceiling_fork(int times);               /* seconds each */
@@ -101,6 +102,7 @@ void bench_efficiency(void);
 void bench_spawn(void);
 void bench_memory(void);
 void bench_flatness(void);
+void bench_hidden(void);
 void bench_spawn_rss(void);
 void bench_peers(void);
 void bench_codec(void);

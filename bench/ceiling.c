@@ -246,6 +246,19 @@ ceiling_busy(size_t tasks, uint64_t steps, size_t ahead)
 /* ---- one at a time ---------------------------------------------------- */
 
 static int echo_cpu;
+static bool echo_polls;
+
+/* False: the other side is gone. */
+static bool
+read_frame(int fd, struct frame *frame)
+{
+    ssize_t got;
+
+    do
+        got = read(fd, frame, sizeof *frame);
+    while (got < 0 && errno == EAGAIN);
+    return got == (ssize_t)sizeof *frame;
+}
 
 static void
 echo(int from, int to)
@@ -257,22 +270,25 @@ echo(int from, int to)
     CPU_SET((size_t)(echo_cpu < 0 ? 0 : echo_cpu), &set);
     if (echo_cpu >= 0)
         sched_setaffinity(0, sizeof set, &set);
-    while (read(from, &frame, sizeof frame) == (ssize_t)sizeof frame)
+    if (echo_polls)
+        (void)fcntl(from, F_SETFL, O_NONBLOCK);
+    while (read_frame(from, &frame))
         write_whole(to, &frame, sizeof frame);
 }
 
 void
-ceiling_roundtrip(double *samples, size_t n, int cpu)
+ceiling_roundtrip(double *samples, size_t n, int cpu, bool polling)
 {
     static struct peer peer;
     struct frame frame = {.size = PAYLOAD, .type = 2};
 
     echo_cpu = cpu;
-    start(&peer, echo, 0);
+    echo_polls = polling;
+    start(&peer, echo, polling);
     for (size_t i = 0; i < n; i++) {
         double began = bench_now();
         write_whole(peer.to, &frame, sizeof frame);
-        if (read(peer.from, &frame, sizeof frame) != (ssize_t)sizeof frame)
+        if (!read_frame(peer.from, &frame))
             die("read");
         samples[i] = bench_now() - began;
     }

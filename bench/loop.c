@@ -14,6 +14,7 @@
 #include "bench.h"
 
 #define SECONDS 1.0
+#define DRIVE_SECONDS 0.5
 #define LARGE ((size_t)100 << 20)
 #define WINDOW 4096
 #define IDLE_WORKERS 8
@@ -140,7 +141,7 @@ loop_throughput(int drive)
     stall_open(&s, drive);
     ring = calloc(WINDOW, sizeof *ring);
     char payload[64] = {0};
-    double began = bench_now(), end = began + SECONDS;
+    double began = bench_now(), end = began + DRIVE_SECONDS;
     while (bench_now() < end)
         for (int i = 0; i < 256; i++, at++) {
             pool_future_t **slot = &ring[at % WINDOW];
@@ -186,9 +187,9 @@ bench_drives(void)
 {
     static const int caller = 0, host = 1, thread = 2;
 
-    bench_pairs("throughput_host_vs_caller", "tasks/s", 1, drive_rate, &host,
+    bench_pairs("throughput_host_vs_caller", "tasks/s", 3, drive_rate, &host,
         "caller drive", drive_rate, &caller);
-    bench_pairs("throughput_thread_vs_caller", "tasks/s", 1, drive_rate,
+    bench_pairs("throughput_thread_vs_caller", "tasks/s", 3, drive_rate,
         &thread, "caller drive", drive_rate, &caller);
 }
 
@@ -236,13 +237,32 @@ stop_loop(uv_timer_t *timer)
     uv_stop(timer->loop);
 }
 
+static void
+run_for(uv_loop_t *loop, uint64_t ms)
+{
+    uv_timer_t timer;
+
+    uv_timer_init(loop, &timer);
+    uv_timer_start(&timer, stop_loop, ms, 0);
+    uv_run(loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
+}
+
+static bool
+all_ready(void)
+{
+    for (int i = 0; i < IDLE_WORKERS; i++)
+        if (idle->workers[i] == 0)
+            return false;
+    return true;
+}
+
 /* The pool has run a little and rests in a loop that goes on. */
 void
 bench_idle(void)
 {
     pool_options_t options = POOL_OPTIONS_INIT;
-    pool_future_t *future;
-    uv_timer_t timer;
     uv_loop_t loop;
     pool_t *pool;
 
@@ -257,17 +277,14 @@ bench_idle(void)
     options.loop = &loop;
     options.initializer = note_worker;
     bench_check(pool_create(&pool, &options));
-    for (int i = 0; i < 1000; i++) {
-        bench_check(pool_submit_bytes(pool, &future, NULL, echo, "", 1));
-        pool_future_free(future);
-    }
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_timer_init(&loop, &timer);
-    uv_timer_start(&timer, stop_loop, 1000 * IDLE_SECONDS, 0);
+    for (int i = 0; i < 1000; i++)
+        bench_check(pool_submit_bytes(pool, NULL, NULL, echo, "", 1));
+    while (!all_ready())
+        run_for(&loop, 100);
+    run_for(&loop, 500);
     double before = cpu_of_all();
-    uv_run(&loop, UV_RUN_DEFAULT);
+    run_for(&loop, 1000 * IDLE_SECONDS);
     double spent = cpu_of_all() - before;
-    uv_close((uv_handle_t *)&timer, NULL);
     pool_destroy(pool);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);

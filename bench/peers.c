@@ -46,7 +46,7 @@ static double
 run_library(const void *arg)
 {
     (void)arg;
-    return bench_noop(bench_quick ? 500000 : 2000000, 60000, 2);
+    return bench_noop(bench_quick ? 500000 : 1500000, 60000, 2);
 }
 
 /* Options of mpirun: more ranks than CPUs are allowed, and none is bound to a
@@ -58,16 +58,18 @@ bench_peers(void)
 {
     static const struct peer peers[] = {
         {"throughput_noop64_vs_zeromq", "ZeroMQ",
-            "test -x bench/peer_zeromq && bench/peer_zeromq %zu", 300000},
+            "test -x bench/peer_zeromq && bench/peer_zeromq %zu", 1000000},
         {"throughput_noop64_vs_nng", "nng",
-            "test -x bench/peer_nng && bench/peer_nng %zu", 100000},
+            "test -x bench/peer_nng && bench/peer_nng %zu", 10000},
         {"throughput_noop64_vs_openmpi", "Open MPI",
             "test -x bench/peer_openmpi && " MPIRUN "bench/peer_openmpi %zu",
-            500000},
+            1000000},
         {"throughput_noop64_vs_uvwork", "uv_queue_work",
-            "test -x bench/peer_uvwork && bench/peer_uvwork %zu", 500000},
+            "test -x bench/peer_uvwork && bench/peer_uvwork %zu 2", 1000000},
+        {"throughput_noop64_vs_uvwork_default", "uv_queue_work",
+            "test -x bench/peer_uvwork && bench/peer_uvwork %zu", 1000000},
         {"throughput_noop64_vs_processpool", "ProcessPoolExecutor",
-            "python3 " BENCH_SRCDIR "/peer_processpool.py %zu", 15000},
+            "python3 " BENCH_SRCDIR "/peer_processpool.py %zu", 10000},
     };
 
     for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++)
@@ -100,7 +102,7 @@ codec_pairs(
     struct codec mine = {"codec_forkpool", shape}, theirs = {program, shape};
 
     return bench_pairs(
-        row, "M/s", 5, run_codec, &mine, peer, run_codec, &theirs);
+        row, "M/s", 7, run_codec, &mine, peer, run_codec, &theirs);
 }
 
 /* The worse of two rows. */
@@ -123,6 +125,11 @@ bench_codec(void)
     b = codec_pairs(
         "codec_doubles_vs_libcbor", "libcbor", "codec_libcbor", "doubles");
     worse("codec_vs_libcbor", "libcbor", a, b);
+    a = codec_pairs("codec_records_vs_libcbor_tree", "libcbor, a tree",
+        "codec_libcbor_tree", "records");
+    b = codec_pairs("codec_doubles_vs_libcbor_tree", "libcbor, a tree",
+        "codec_libcbor_tree", "doubles");
+    worse("codec_vs_libcbor_tree", "libcbor, a tree", a, b);
     codec_pairs("codec_array_vs_libcbor", "libcbor", "codec_libcbor", "array");
     a = codec_pairs(
         "codec_records_vs_msgpack", "msgpack", "codec_msgpack", "records");

@@ -145,8 +145,8 @@ ceiling_load(const void *arg)
 void
 bench_throughput(void)
 {
-    size_t n = bench_quick ? 1000000 : 3000000;
-    struct load narrow = {n, 1024}, wide = {2 * n, 60000};
+    size_t n = bench_quick ? 1000000 : 4000000;
+    struct load narrow = {n / 2, 1024}, wide = {n, 60000};
 
     bench_pairs("throughput_noop64_w1024_vs_ceiling", "tasks/s", 3, noop_load,
         &narrow, "bare frame loop", ceiling_load, &narrow);
@@ -174,6 +174,15 @@ pin(int cpu)
     sched_setaffinity(0, sizeof one, cpu < 0 ? &before : &one);
 }
 
+/* One way to measure: who is pinned where (-1: not), and whether both sides
+ * look for more before they sleep. */
+struct roundtrip {
+    const char *p50, *p99; /* names; p99 may be NULL */
+    const char *peer;
+    int host, worker, spin_us;
+    bool polling; /* the bare pipe's way: look, never sleep */
+};
+
 static int worker_cpu;
 
 static int
@@ -184,16 +193,21 @@ pin_worker(pool_call_t *call)
     return 0;
 }
 
+/* The host is pinned when the pool is there: with one CPU alone in its mask a
+ * pool never spins. */
 static void
-library_roundtrip(double *samples, size_t n)
+library_roundtrip(const struct roundtrip *r, double *samples, size_t n)
 {
     pool_options_t options = POOL_OPTIONS_INIT;
     pool_future_t *future;
     pool_t *pool;
 
+    worker_cpu = r->worker;
     options.workers = options.min_workers = 1;
-    options.initializer = worker_cpu < 0 ? NULL : pin_worker;
+    options.initializer = r->worker < 0 ? NULL : pin_worker;
+    options.spin_us = r->spin_us;
     bench_check(pool_create(&pool, &options));
+    pin(r->host);
     for (size_t i = 0; i < n; i++) {
         double began = bench_now();
         submit_noop(pool, &future);
@@ -202,34 +216,40 @@ library_roundtrip(double *samples, size_t n)
         pool_future_free(future);
     }
     pool_destroy(pool);
+    pin(-1);
 }
 
-/* The medians of five pairs, each of p50 and p99 (NULL: not told). */
 static void
-roundtrip(const char *p50, const char *p99, int host, int worker)
+bare_roundtrip(const struct roundtrip *r, double *samples, size_t n)
+{
+    pin(r->host);
+    ceiling_roundtrip(samples, n, r->worker, r->polling);
+    pin(-1);
+}
+
+/* The medians of five pairs. */
+static void
+measure_roundtrip(const struct roundtrip *r)
 {
     enum { N = 5000, PAIRS = 5 };
     static double mine[N], bare[N];
     double m[2][PAIRS], b[2][PAIRS], ratio[2][PAIRS];
-    const char *names[2] = {p50, p99};
+    const char *names[2] = {r->p50, r->p99};
     size_t pairs = bench_quick ? 1 : PAIRS;
 
-    worker_cpu = worker;
-    pin(host);
     for (size_t i = 0; i < pairs; i++) {
-        ceiling_roundtrip(bare, N, worker);
-        library_roundtrip(mine, N);
+        bare_roundtrip(r, bare, N);
+        library_roundtrip(r, mine, N);
         for (int k = 0; k < 2; k++) {
-            m[k][i] = bench_quantile(mine, N, k == 0 ? 0.5 : 0.99);
-            b[k][i] = bench_quantile(bare, N, k == 0 ? 0.5 : 0.99);
+            m[k][i] = 1e6 * bench_quantile(mine, N, k == 0 ? 0.5 : 0.99);
+            b[k][i] = 1e6 * bench_quantile(bare, N, k == 0 ? 0.5 : 0.99);
             ratio[k][i] = m[k][i] / b[k][i];
         }
     }
-    pin(-1);
     for (int k = 0; k < 2; k++)
         if (names[k] != NULL)
-            bench_add_ratio(names[k], 1e6 * bench_quantile(m[k], pairs, 0.5),
-                "us", "bare pipe", 1e6 * bench_quantile(b[k], pairs, 0.5),
+            bench_add_ratio(names[k], bench_quantile(m[k], pairs, 0.5), "us",
+                r->peer, bench_quantile(b[k], pairs, 0.5),
                 bench_quantile(ratio[k], pairs, 0.5));
 }
 
@@ -243,13 +263,20 @@ bench_roundtrip(void)
     for (int cpu = 0; cpu < CPU_SETSIZE && second < 0; cpu++)
         if (CPU_ISSET((size_t)cpu, &set))
             *(first < 0 ? &first : &second) = cpu;
-    if (second < 0)
-        bench_missing("roundtrip_block_vs_pipe", "bare pipe", "one CPU alone");
-    else
-        roundtrip("roundtrip_block_vs_pipe", "roundtrip_block_p99_vs_pipe",
-            first, second);
-    roundtrip("roundtrip_block_same_cpu_vs_pipe", NULL, first, first);
-    roundtrip("roundtrip_unpinned_vs_pipe", NULL, -1, -1);
+    const struct roundtrip ways[] = {
+        {"roundtrip_block_vs_pipe", "roundtrip_block_p99_vs_pipe", "bare pipe",
+            first, second, POOL_NONE, false},
+        {"roundtrip_spin_vs_pipe", "roundtrip_spin_p99_vs_pipe",
+            "bare pipe, polled", first, second, 0, true},
+        {"roundtrip_block_same_cpu_vs_pipe", NULL, "bare pipe", first, first,
+            POOL_NONE, false},
+        {"roundtrip_unpinned_vs_pipe", NULL, "bare pipe", -1, -1, 0, false},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
+        if (ways[i].host >= 0 && ways[i].worker < 0)
+            bench_missing(ways[i].p50, ways[i].peer, "one CPU alone");
+        else
+            measure_roundtrip(&ways[i]);
 }
 
 /* ---- 64 MiB there and back ---------------------------------------------- */
@@ -402,8 +429,8 @@ void
 bench_efficiency(void)
 {
     double speed = steps_per_second();
-    struct busy slow = {10000, 10, (uint64_t)(100e-6 * speed)};
-    struct busy fast = {100000, 100, (uint64_t)(10e-6 * speed)};
+    struct busy slow = {5000, 10, (uint64_t)(100e-6 * speed)};
+    struct busy fast = {50000, 100, (uint64_t)(10e-6 * speed)};
 
     bench_pairs("efficiency_100us", "tasks/s", 5, library_busy, &slow,
         "bare frame loop", bare_busy, &slow);

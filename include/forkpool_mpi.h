@@ -9,10 +9,14 @@
  *   aborts it. The library says on standard error what happened first.
  * - No rank can be killed. A task past its deadline, or one that was
  *   cancelled while it runs, settles at once; its rank is used again when the
- *   function has returned.
+ *   function has returned (models are given back then, and the finalizer
+ *   runs). A function that is still running a kill_grace_ms after pool_destroy
+ *   began (at least 100 ms) ends the job, with a word about it.
  * - The pool is driven by the caller. POOL_ENOTSUP: host and thread drive,
  *   pool_fd, captured output, limits on a worker's memory, more than one pool
  *   at a time.
+ * - A rank is given one task at a time. A failure's pid is that of the rank's
+ *   process, on its own machine.
  * - MPI belongs to the thread that created the pool. */
 #ifndef FORKPOOL_MPI_H
 #define FORKPOOL_MPI_H
@@ -29,7 +33,7 @@ extern "C" {
  * has not done so, and then finalised when the pool ends; that can happen only
  * once in a process.
  * pool:    out; NULL on ranks that have served.
- * options: rank 0's count; workers may be 0 or at most K - 1.
+ * options: rank 0's count; workers may be 0 or at most K - 1 (of K = 1: 1).
  * Errors: those of pool_create; POOL_EINVAL on every rank, where one runs
  *   another build of the program (the message names the rank, its host and
  *   the program), or workers is above K - 1; POOL_ENOTSUP (see above; MPI was

@@ -41,6 +41,8 @@ struct pool__maker {
      * nobody knows how; -EAGAIN: it lives. */
     int (*reap)(struct pool__forkserver *server, const struct pool__made *made,
         int *status);
+    /* Something was written for that worker. May be NULL. */
+    void (*pass)(struct pool__forkserver *server, uint64_t incarnation);
     /* Bring into the pipes what workers have sent. Whether there was some. May
      * be NULL. */
     bool (*look)(struct pool__forkserver *server);

@@ -45,7 +45,7 @@ scatter_delete(struct pool__task_extra *extra)
         pool__container(extra, struct pool_scatter, job.extra);
 
     drop_restored(s);
-    pool__core_drop(s->core, s->block, s->block_size);
+    pool__core_keep(s->core, s->block, s->block_size);
     pool__free(s->job.record);
     pool__free(s->results.ranks);
     pool__free(s->futures);

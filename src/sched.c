@@ -229,6 +229,7 @@ flush_one(struct pool__sched *s, struct pool__proc *proc)
 
     pool__list_remove(&proc->sched.dirty);
     pool__channel_flush(&proc->channel);
+    pool__table_pass(s->table, proc);
     if (full)
         pool__sched_place(s, proc);
 }

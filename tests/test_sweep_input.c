@@ -293,6 +293,8 @@ a_million_rows(int unused)
     pool_t *pool = make(POOL_FORK, 2);
     pool_job_t job = job_of(execute_some, values, n);
     job.chunk = chunk;
+    run(pool, &scatter, &job); /* its memory is the next one's */
+    pool_scatter_free(scatter);
     job.settled = count_settled;
     settled_count = 0;
     ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);

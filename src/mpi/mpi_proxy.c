@@ -187,6 +187,16 @@ find(struct pool__mpi *mpi, uint64_t number)
     return NULL;
 }
 
+/* At once, for the program may stay away from the loop. */
+static void
+pass(struct pool__forkserver *server, uint64_t number)
+{
+    struct pool__session *s = find(mpi_of(server), number);
+
+    if (s != NULL)
+        pool__session_forward(s);
+}
+
 /* A rank that doesn't come back keeps the pool from ending. */
 static void
 give_up_late(struct pool__mpi *mpi, const struct pool__session *s, int signal)
@@ -280,6 +290,7 @@ end(struct pool__forkserver *server)
 const struct pool__maker pool__mpi_maker = {.spawn = spawn,
     .signal = end_session,
     .reap = reap,
+    .pass = pass,
     .look = look_now,
     .open = open_handles,
     .close = close_handles,

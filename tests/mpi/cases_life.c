@@ -224,6 +224,28 @@ retries(pool_t *pool, int workers)
     pool_future_free(future);
 }
 
+/* The program submits and stays away from the pool: the task runs. */
+static int
+touch_file(pool_call_t *call)
+{
+    (void)call;
+    mpi_touch("away");
+    return 0;
+}
+
+static void
+stay_away(pool_t *pool, int workers)
+{
+    pool_future_t *future;
+
+    all_serve(pool, workers);
+    CHECK_OK(pool_submit(pool, &future, touch_file, ""));
+    mpi_await("away");
+    CHECK(mpi_size("away") == 1);
+    CHECK_OK(pool_future_error(future, PATIENCE_MS));
+    pool_future_free(future);
+}
+
 /* Killed workers' sessions end when their tasks return. */
 static void
 kill_workers(pool_t *pool, int workers)
@@ -543,6 +565,7 @@ const struct mpi_case mpi_cases_life[] = {
     {"cancel", cancel, NULL, 0},
     {"cancel_running", cancel_running, NULL, 0},
     {"retries", retries, NULL, 0},
+    {"stay_away", stay_away, NULL, 0},
     {"kill_workers", kill_workers, NULL, 0},
     {"destroy_busy", destroy_busy, NULL, 0},
     {"retire", retire, short_lives, 0},
