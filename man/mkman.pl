@@ -14,8 +14,11 @@ my %pages = (
     pool_wait => ['wait for several futures', qr/^pool_(wait(_mode)?|as_completed\w*)$/],
     pool_map => ['run a function on each of many inputs', qr/^pool_(map\w*|input)$/],
     pool_call => ['the view of a running task', qr/^pool_call\w*$/],
-    pool_scatter => ['parameter sweeps: scatter and gather',
-        qr/^pool_(scatter\w*|gather|local_results|results\w*|rows\w*|job|schedule|build|execute|release)$/],
+    pool_scatter => ['parameter sweeps: deal rows to workers',
+        qr/^pool_(scatter\w*|rows\w*|job\w*|schedule|build|execute|release|progress|settled|restore)$/],
+    pool_gather => ['parameter sweeps: the results, in rank order',
+        qr/^pool_(gather|local_results|results\w*)$/],
+    pool_mpi => ['pools over MPI', qr/^pool_(mpi_\w+|create_auto)$/],
     pool_comm => ['collectives between the ranks of a scatter',
         qr/^pool_(comm\w*|call_comm|barrier|bcast\w*|allgather|allreduce|gatherv|part|element|op)$/],
     pool_stats => ['what a pool has done and does', qr/^pool_(stats\w*|histogram\w*)$/],
@@ -104,7 +107,8 @@ for my $block (@blocks) {
 die "mkman.pl: nothing for $page\n" unless @functions;
 
 my @all = map { $_->[0] } map { @{$_->{text}} } @functions;
-my $header = $page eq 'pool_encode' ? 'forkpool_codec.h' : 'forkpool.h';
+my $header = $page eq 'pool_encode' ? 'forkpool_codec.h' :
+    $page eq 'pool_mpi' ? 'forkpool_mpi.h' : 'forkpool.h';
 print <<"END";
 .Dd November 22, 2026
 .Dt \U$page\E 3
@@ -117,6 +121,12 @@ for my $function (@functions) {
     print synopsis($_->[1]) for @{$function->{text}};
 }
 print ".Sh DESCRIPTION\n";
+if ($page eq 'pool_mpi') { # what its header says first
+    open my $in, '<', $ARGV[-1] or die;
+    my ($text) = do { local $/; <$in> } =~ m{^(/\*.*?\*/)}s;
+    $text =~ s/^ \* - /\n/gm;
+    print prose($text), "\n";
+}
 for my $function (@functions) {
     my @names = map { $_->[0] } @{$function->{text}};
     print ".Ss ", join(', ', @names), "\n", prose($function->{comment}), "\n";

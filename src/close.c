@@ -40,7 +40,7 @@ pool__close_begin(struct pool *pool)
         return;
     uv_update_time(&pool->loop); /* the grace begins now */
     pool->table.wanted = 0;
-    pool->sched.closing = true;
+    pool->sched.closing = pool->table.forkserver.closing = true;
     pool__table_each(proc, &pool->table)
     {
         if (proc->channel.held != 0 || proc->channel.writing)

@@ -7,9 +7,11 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "util.h"
+
 /* Bytes moved, 0 at end of file, or -errno (-EAGAIN where it would block). */
-ssize_t pool__read(int fd, void *to, size_t n);
-ssize_t pool__write(int fd, const void *from, size_t n);
+POOL__SHARED ssize_t pool__read(int fd, void *to, size_t n);
+POOL__SHARED ssize_t pool__write(int fd, const void *from, size_t n);
 
 /* All parts to a blocking descriptor; 0 or -errno. Uses up the array. */
 int pool__write_all(int fd, struct iovec *parts, int count);
@@ -26,7 +28,7 @@ extern bool pool__old_kernel;
 int pool__fd_above_standard(int fd);
 
 int pool__pidfd_signal(int pidfd, int signal);
-int pool__set_nonblocking(int fd);
+POOL__SHARED int pool__set_nonblocking(int fd);
 
 /* A pipe was full: ask for a larger one, once; a refusal is no matter. */
 void pool__pipe_grow(int fd, bool *grown);
@@ -38,7 +40,7 @@ unsigned pool__standard_hold(void);
 void pool__standard_release(unsigned held);
 
 /* Close *fd, unless it is -1, and make it -1. */
-void pool__close(int *fd);
+POOL__SHARED void pool__close(int *fd);
 
 /* Close every descriptor from FIRST on but those in keep, which is sorted. */
 void pool__close_others(int first, int *keep, int count);

@@ -41,6 +41,11 @@ struct pool__maker {
      * nobody knows how; -EAGAIN: it lives. */
     int (*reap)(struct pool__forkserver *server, const struct pool__made *made,
         int *status);
+    /* Something was written for that worker. May be NULL. */
+    void (*pass)(struct pool__forkserver *server, uint64_t incarnation);
+    /* Bring into the pipes what workers have sent. Whether there was some. May
+     * be NULL. */
+    bool (*look)(struct pool__forkserver *server);
     /* Have handles in the pool's loop, and close them; both may be NULL. */
     int (*open)(struct pool__forkserver *server, struct uv_loop_s *loop);
     void (*close)(struct pool__forkserver *server);
@@ -129,7 +134,7 @@ struct pool__report {
 };
 
 /* A hand on none. */
-void pool__forkserver_init(struct pool__forkserver *server);
+POOL__SHARED void pool__forkserver_init(struct pool__forkserver *server);
 
 /* Fork one and wait until it is up; its workers will run RUN, which does not
  * return. After pool__forkserver_lost, a new one for the workers to come. 0,

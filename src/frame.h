@@ -74,7 +74,8 @@ pool__frame_put(void *to, const struct pool__frame *frame)
 }
 
 /* POOL_EPROTO, and why. */
-int pool__frame_refuse(const struct pool__frame *frame, uint32_t limit);
+POOL__SHARED int pool__frame_refuse(
+    const struct pool__frame *frame, uint32_t limit);
 
 /* The padding is the last bytes of the frame's last word: its top bytes as a
  * little-endian number. */

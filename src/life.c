@@ -38,7 +38,7 @@ may_go(const struct pool__sched *s, const struct pool__proc *proc)
 
     return proc->leaving && proc->state == POOL__PROC_READY &&
            (t->ready >= t->wanted || t->leaving > t->workers ||
-               has_done_its_tasks(s, proc));
+               !pool__table_has_room(t) || has_done_its_tasks(s, proc));
 }
 
 static void

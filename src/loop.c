@@ -311,6 +311,8 @@ pool_fd(pool_t *pool)
     rc = check_drive(pool, "pool_fd");
     if (rc == 0 && pool->drive == POOL__DRIVE_SERIAL)
         rc = pool__fail(POOL_ENOTSUP, "pool_fd: a serial pool has no loop");
+    if (rc == 0 && pool->table.forkserver.foreign)
+        rc = pool__fail(POOL_ENOTSUP, "pool_fd: MPI has no descriptor");
     if (rc == 0 && pool->alarm.fd < 0)
         rc = pool__alarm_open(pool);
     if (rc == 0)

@@ -4,13 +4,15 @@
 
 #include <stddef.h>
 
+#include "util.h"
+
 /* malloc, calloc, realloc and free of the library. Tests make the nth
  * allocation fail through pool__mem_fail_after: -1 never, 0 the next one and
  * all after it. */
-void *pool__malloc(size_t size);
-void *pool__zalloc(size_t size);
+POOL__SHARED void *pool__malloc(size_t size);
+POOL__SHARED void *pool__zalloc(size_t size);
 void *pool__realloc(void *old, size_t size);
-void pool__free(void *block);
+POOL__SHARED void pool__free(void *block);
 extern long pool__mem_fail_after;
 /* Blocks that are allocated and not freed: what a test compares. */
 extern long pool__mem_live;

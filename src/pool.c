@@ -278,6 +278,20 @@ pool_delete(struct pool *pool)
     pool__core_free(core);
 }
 
+/* Copies of this process know its functions, others may not. */
+static int
+check_functions(struct pool *pool, const pool_options_t *o)
+{
+    if (!pool->table.forkserver.foreign)
+        return 0;
+    int rc = pool__check_known(
+        pool, o->initializer, "pool_create: options.initializer");
+    if (rc < 0)
+        return rc;
+    return pool__check_known(pool, (pool_fn)(uintptr_t)o->finalizer,
+        "pool_create: options.finalizer");
+}
+
 static int
 create_from(
     struct pool *pool, const pool_options_t *o, struct pool__forkserver *server)
@@ -291,7 +305,9 @@ create_from(
     (void)pool__oom_kill_seen(); /* what was before is no news */
     pool__spin_fit(pool, pool__usable_cpus());
     note_threads(pool);
-    rc = pool__options_setup(pool, o);
+    rc = check_functions(pool, o);
+    if (rc == 0)
+        rc = pool__options_setup(pool, o);
     if (rc == 0)
         rc = start_drive(pool, o);
     if (rc < 0)
@@ -442,6 +458,10 @@ resize(struct pool *pool, int workers)
         return pool__fail(POOL_ENOTSUP, "pool_resize: of a serial pool");
     if (pool->shut)
         return pool__fail(POOL_ESHUTDOWN, "pool_resize: it is shut down");
+    int most = pool->table.forkserver.most;
+    if (most != 0 && workers > most)
+        return pool__fail(POOL_EINVAL,
+            "pool_resize: workers is %d, there are %d ranks", workers, most);
     int rc = workers > pool->workers
                  ? pool__check_descriptors(workers - pool->workers)
                  : 0;

@@ -87,7 +87,7 @@ struct pool {
 /* ---- options.c ---------------------------------------------------------- */
 
 /* 0, or POOL_EINVAL with a message that names the member. */
-int pool__options_check(const pool_options_t *options);
+POOL__SHARED int pool__options_check(const pool_options_t *options);
 /* 0, POOL_EINVAL or POOL_ENOMEM. */
 int pool__options_take(struct pool *pool, const pool_options_t *options);
 
@@ -107,8 +107,8 @@ pool__refer(const struct pool *pool, uintptr_t address)
 
 /* As pool_create; workers come from SERVER's maker, which is taken over, also
  * on failure. */
-int pool__create_made(struct pool **pool, const pool_options_t *options,
-    struct pool__forkserver *server);
+POOL__SHARED int pool__create_made(struct pool **pool,
+    const pool_options_t *options, struct pool__forkserver *server);
 
 /* ---- loop.c: running the loop ------------------------------------------- */
 

@@ -34,8 +34,8 @@ struct pool__region {
 int pool__region_create(int *fd);
 /* Map one for this process alone, not for its children; NULL and errno where
  * that fails. */
-struct pool__region *pool__region_map(int fd);
-void pool__region_unmap(struct pool__region *region);
+POOL__SHARED struct pool__region *pool__region_map(int fd);
+POOL__SHARED void pool__region_unmap(struct pool__region *region);
 
 /* A claim word is the highest ordinal decided there, and how in bit 0. */
 static inline uint64_t *

@@ -229,6 +229,7 @@ flush_one(struct pool__sched *s, struct pool__proc *proc)
 
     pool__list_remove(&proc->sched.dirty);
     pool__channel_flush(&proc->channel);
+    pool__table_pass(s->table, proc);
     if (full)
         pool__sched_place(s, proc);
 }
@@ -508,7 +509,7 @@ pool__sched_running(const struct pool_future *task)
 }
 
 void
-pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter)
+pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter, bool soon)
 {
     struct pool__frame stop = {.type = POOL__FRAME_STOP, .id = scatter};
 
@@ -516,7 +517,7 @@ pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter)
     {
         if (pool__job_forget(proc, scatter) &&
             proc->state == POOL__PROC_READY &&
-            pool__channel_control(&proc->channel, &stop, NULL) == 0)
+            pool__channel_control(&proc->channel, &stop, NULL) == 0 && soon)
             flush_one(s, proc);
     }
 }

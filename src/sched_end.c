@@ -51,7 +51,9 @@ still_has(struct pool__sched *s, struct pool__proc *proc, uint64_t ordinal)
     struct pool__channel *ch = &proc->channel;
 
     pool__sched_take_back(s, proc, ordinal + 1);
-    pool__channel_drain(ch);
+    do
+        pool__channel_drain(ch);
+    while (pool__table_bring(s->table));
     return ch->head == ordinal && ch->held != 0 && pool__proc_serves(proc);
 }
 

@@ -15,6 +15,9 @@ pool__spin_fit(struct pool *pool, int cpus)
 {
     uint64_t ns = pool->workers < cpus ? pool->spin_most_ns : 0;
 
+    if (pool->table.forkserver.foreign)
+        ns = 0; /* its workers' replies are not where it would look */
+
     pool->spin_ns = ns;
     pool->table.spin_ns = ns;
     pool__table_each(proc, &pool->table)

@@ -218,12 +218,16 @@ run_here(struct pool *pool, struct pool_future *task, pool_fn fn)
 }
 
 static void
-fail_unknown(struct pool_future *task)
+fail_unknown(const struct pool *pool, struct pool_future *task)
 {
-    static const pool_failure_t failure = {.code = POOL_ENOFUNC,
+    pool_failure_t failure = {.code = POOL_ENOFUNC,
         .message = "the function's module was not loaded when the forkserver "
                    "(or, without one, the pool) was made",
         .exit_status = -1};
+
+    if (pool->table.forkserver.foreign)
+        failure.message = "the function's module was not loaded in every rank "
+                          "when the pool was made";
 
     pool__task_failed(task, &failure);
 }
@@ -239,7 +243,7 @@ pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
     if (pool->drive == POOL__DRIVE_SERIAL)
         run_here(pool, task, fn);
     else if (!pool->sched.functions.list[task->function].known)
-        fail_unknown(task);
+        fail_unknown(pool, task);
     else
         pool__sched_submit(&pool->sched, task);
     if (future == NULL)

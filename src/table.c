@@ -165,11 +165,8 @@ ensure_forkserver(struct pool__table *t)
 static bool
 may_start(const struct pool__table *t)
 {
-    int most = t->forkserver.most;
-
     return t->living < t->wanted && t->leaving <= t->workers &&
-           t->spawning < SPAWNING_MAX &&
-           (most == 0 || t->living + t->leaving < most);
+           t->spawning < SPAWNING_MAX && pool__table_has_room(t);
 }
 
 void
@@ -396,6 +393,7 @@ static void
 look(struct pool__proc *proc)
 {
     read_reports(table_of(proc));
+    (void)pool__table_bring(table_of(proc));
     if (proc->channel.open)
         pool__channel_read(&proc->channel, POOL__INBOX_MIN);
 }

@@ -73,6 +73,33 @@ void pool__table_break(struct pool__table *table, const char *why);
 void pool__table_stop(struct pool__table *table, enum pool__proc_event event);
 /* All procs are gone: let the forkserver go. */
 void pool__table_end(struct pool__table *table);
+/* Its task pipe was written to, and somebody may have to pass that on. */
+static inline void
+pool__table_pass(struct pool__table *table, const struct pool__proc *proc)
+{
+    const struct pool__maker *maker = table->forkserver.maker;
+
+    if (maker != NULL && maker->pass != NULL)
+        maker->pass(&table->forkserver, proc->config.incarnation);
+}
+/* Have in the pipes what workers have sent, where it doesn't come by itself.
+ * Whether there was some. */
+static inline bool
+pool__table_bring(struct pool__table *table)
+{
+    const struct pool__maker *maker = table->forkserver.maker;
+
+    return maker != NULL && maker->look != NULL &&
+           maker->look(&table->forkserver);
+}
+/* Whether a worker more can be had. */
+static inline bool
+pool__table_has_room(const struct pool__table *table)
+{
+    int most = table->forkserver.most;
+
+    return most == 0 || table->living + table->leaving < most;
+}
 /* What workers know a function as: see pool__call_resolve. */
 static inline uint64_t
 pool__table_refer(const struct pool__table *table, uintptr_t address)

@@ -6,6 +6,9 @@
 #include <stdint.h>
 #include <time.h>
 
+/* For the libraries beside this one, not for programs. */
+#define POOL__SHARED __attribute__((visibility("default")))
+
 #define pool__likely(x) __builtin_expect(!!(x), 1)
 #define pool__unlikely(x) __builtin_expect(!!(x), 0)
 

@@ -43,6 +43,7 @@ struct worker {
     void (*finalizer)(void *state);
     uint64_t task;          /* id of the running call; 0: none */
     bool greeted;           /* the hello is said */
+    int outer_depth;        /* what pool__depth was, and is again */
     struct pool__line line; /* to peers of the running call */
     struct pool_call call;
 };
@@ -59,6 +60,7 @@ leave(struct worker *w, int status)
     pool__line_clear(&w->line);
     pool__free(w->functions);
     pool__free(w->input);
+    pool__depth = w->outer_depth;
     w->io->leave(w->io->self, status);
     abort();
 }
@@ -529,6 +531,7 @@ init(struct worker *w, const struct pool__worker_config *config,
     w->input = pool__malloc_large(INPUT_SIZE);
     if (w->input == NULL)
         give_up(w);
+    w->outer_depth = pool__depth;
     pool__depth = config->depth;
     pool__ticks_init(&w->ticks);
     w->call.models = &w->models;

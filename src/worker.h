@@ -9,7 +9,7 @@
 
 /* How many pools this process is a worker of, one in the other; 0 in the
  * program. */
-extern int pool__depth;
+POOL__SHARED extern int pool__depth;
 
 /* How a worker reaches its host. */
 struct pool__worker_io {
@@ -29,7 +29,7 @@ struct pool__worker_io {
 
 /* Serve until told to stop, then io->leave: does not return. region: shared
  * with the host, or this worker's own. */
-void pool__worker_serve(const struct pool__worker_config *config,
+POOL__SHARED void pool__worker_serve(const struct pool__worker_config *config,
     struct pool__region *region, const struct pool__worker_io *io);
 
 /* The same in a process of its own, over descriptors; ends by _exit. */

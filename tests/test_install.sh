@@ -7,9 +7,11 @@ expected=$srcdir/tests/expected/01-submit.txt
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
-${MAKE-make} -s install prefix="$dir/prefix" exec_prefix="$dir/prefix" \
-    libdir="$dir/prefix/lib" includedir="$dir/prefix/include" \
-    >"$dir/log" 2>&1 || { cat "$dir/log"; exit 1; }
+${MAKE-make} -s install DESTDIR="$dir/root" >"$dir/log" 2>&1 ||
+    { cat "$dir/log"; exit 1; }
+pc=$(find "$dir/root" -path '*/lib/pkgconfig/forkpool.pc')
+[ -n "$pc" ] || exit 77 # configured for another place
+mv "${pc%/lib/pkgconfig/forkpool.pc}" "$dir/prefix"
 # forkpool.pc names the configured prefix; --define-prefix takes its place.
 PKG_CONFIG_PATH=$dir/prefix/lib/pkgconfig
 export PKG_CONFIG_PATH
