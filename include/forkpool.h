@@ -67,6 +67,7 @@ typedef struct pool_map pool_map_t;
 typedef struct pool_call pool_call_t;
 typedef struct pool_scatter pool_scatter_t;
 typedef struct pool_results pool_results_t;
+typedef struct pool_comm pool_comm_t;
 
 /* A function that runs in a worker. 0: success, with or without a value.
  * Anything else settles the future with POOL_ETASK and this number as
@@ -944,6 +945,94 @@ POOL_API pool_future_t *pool_scatter_future(pool_scatter_t *scatter, int rank);
 /* End a scatter: cancel what is pending, free all. Ranks that run go on,
  * detached. scatter: may be NULL. Thread: the owner. Blocks: no. */
 POOL_API void pool_scatter_free(pool_scatter_t *scatter);
+
+/* ---- peers ------------------------------------------------------------- */
+
+/* The ranks of a group talk to one another. Every rank must make the same
+ * calls in the same order; each call is a point that all ranks reach before
+ * any leaves. What all collectives have in common is told with the first,
+ * pool_barrier. */
+
+/* The group of one that the owner of a pool is. NULL, with pool_errmsg: no
+ * pool, a wrong thread, a foreign process.
+ * Ownership: the pool's. */
+POOL_API pool_comm_t *pool_comm(pool_t *pool);
+
+/* The group of the ranks of a static scatter whose job says POOL_JOB_PEERS; in
+ * any other task one whose collectives give POOL_ENOTSUP. NULL for NULL.
+ * Ownership: the call's, until the function returns. */
+POOL_API pool_comm_t *pool_call_comm(pool_call_t *call);
+
+/* The rank here, from 0; the number of ranks; whether this is rank 0. 0, 0 and
+ * false for NULL. Blocks: no. */
+POOL_API int pool_comm_rank(const pool_comm_t *comm);
+POOL_API int pool_comm_size(const pool_comm_t *comm);
+POOL_API bool pool_comm_is_root(const pool_comm_t *comm);
+
+/* All ranks arrive before any leaves.
+ *
+ * Errors, of all collectives: POOL_EINVAL, on every rank, where the ranks made
+ * different calls, or the same with lengths, types or operations that do not
+ * fit, or one gave a bad argument (the message names the ranks); nothing was
+ * written then, and the group can go on. POOL_EDIED, on every rank that is
+ * left: a peer died, failed, was cancelled or has returned. POOL_ENOTSUP: the
+ * job did not ask for peers. POOL_ETOOBIG: a contribution above max_result or
+ * max_argument. POOL_ENOMEM: also on one rank alone, where it has no room for
+ * what the others gave.
+ * Thread: that of the call, or the pool's owner. Blocks: until all ranks are
+ * there; the host must drive the pool meanwhile. In a group of one they
+ * return at once. Semantics: MPI's collectives of the same names. */
+POOL_API int pool_barrier(pool_comm_t *comm);
+
+/* Rank 0's bytes land in everyone's buffer.
+ * data, size: rank 0: what is sent; others: where it goes. size bytes, the
+ *   same on every rank; may be 0. */
+POOL_API int pool_bcast(pool_comm_t *comm, void *data, size_t size);
+
+/* Rank 0's encoded value, to all.
+ * value, size: rank 0's, made by pool_encode; those of others are ignored and
+ *   may be NULL and 0.
+ * out, out_size: out; the value, 8-aligned, for pool_decode.
+ * Errors: POOL_EINVAL too where it is not well-formed.
+ * Ownership: out is the group's, until its next collective. */
+POOL_API int pool_bcast_value(pool_comm_t *comm, const void *value, size_t size,
+    const void **out, size_t *out_size);
+
+/* What one rank gave. */
+typedef struct pool_part {
+    const void *data; /* 8-aligned; NULL where size is 0 */
+    size_t size;      /* bytes */
+} pool_part_t;
+
+/* Every rank's bytes, in rank order, to all.
+ * data, size: this rank's; sizes may differ by rank.
+ * parts: out; pool_comm_size() of them.
+ * Ownership: parts and what they point to are the group's, until its next
+ * collective. */
+POOL_API int pool_allgather(pool_comm_t *comm, const void *data, size_t size,
+    const pool_part_t **parts);
+
+enum pool_element { POOL_INT64 = 0, POOL_DOUBLE = 1 };
+enum pool_op { POOL_SUM = 0, POOL_MIN = 1, POOL_MAX = 2, POOL_PROD = 3 };
+
+/* Combine n numbers of each rank, element by element, in rank order: the same
+ * bits on every rank. int64 sums and products wrap around; of doubles with a
+ * NaN, MIN and MAX give NaN.
+ * send: n numbers. recv: n numbers, may be send.
+ * n:    the same on every rank; may be 0.
+ * type: enum pool_element. op: enum pool_op. */
+POOL_API int pool_allreduce(pool_comm_t *comm, const void *send, void *recv,
+    size_t n, int type, int op);
+
+/* Every rank's bytes one after the other, in rank order, to rank 0.
+ * send, send_size: this rank's; sizes may differ by rank.
+ * recv, recv_size: rank 0: where they go, and its length; ignored elsewhere.
+ * sizes: rank 0: pool_comm_size() sizes in bytes, what each rank will send;
+ *   their sum must be recv_size; ignored elsewhere.
+ * Errors: POOL_EINVAL too where the sum is another or a rank sent another
+ *   size. */
+POOL_API int pool_gatherv(pool_comm_t *comm, const void *send, size_t send_size,
+    void *recv, size_t recv_size, const size_t *sizes);
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,8 @@ my %pages = (
     pool_scatter => ['parameter sweeps: scatter and gather',
         qr/^pool_(scatter\w*|gather|local_results|results\w*|rows\w*|job|schedule|build|execute|release)$/],
     pool_mpi => ['pools over MPI', qr/^pool_(mpi_\w+|create_auto)$/],
+    pool_comm => ['collectives between the ranks of a scatter',
+        qr/^pool_(comm\w*|call_comm|barrier|bcast\w*|allgather|allreduce|gatherv|part|element|op)$/],
     pool_stats => ['what a pool has done and does', qr/^pool_(stats\w*|histogram\w*)$/],
     pool_encode => ['values to CBOR and back',
         qr/^pool_(encode|decode|vencode|vdecode|check\w*|enc\w*|dec\w*|item\w*|number)$/],

@@ -22,6 +22,7 @@ pool__call_begin(struct pool_call *call, const void *arguments, size_t size)
     call->result_size = 0;
     call->failed_code = 0;
     call->error.message[0] = '\0';
+    call->comm.peers = false;
 }
 
 void
@@ -51,6 +52,7 @@ pool__call_run(struct pool_call *call, pool_fn fn)
 {
     int rc = fn(call);
 
+    pool__comm_clear(&call->comm);
     return pool__likely(rc == 0) ? 0 : pool__call_failed(call, rc, "the task");
 }
 
@@ -219,6 +221,19 @@ pool_call_size(const pool_call_t *call)
     return call != NULL ? call->size : 0;
 }
 
+pool_comm_t *
+pool_call_comm(pool_call_t *call)
+{
+    if (call == NULL)
+        return NULL;
+    call->comm.rank = call->rank;
+    call->comm.size = call->size;
+    call->comm.max_size =
+        pool__min(call->max_result, POOL__FRAME_MAX_PAYLOAD - POOL__OFFER_SIZE -
+                                        (size_t)call->size * sizeof(uint64_t));
+    return &call->comm;
+}
+
 int
 pool_call_log(pool_call_t *call, const char *text, ...)
 {
@@ -315,7 +330,8 @@ pool__model_learn(const struct pool_call *call, uint64_t scatter,
         .columns = (size_t)head.columns,
         .names = names != 0 ? name : NULL,
         .arguments = bytes + sizeof head,
-        .arguments_size = (size_t)head.arguments_size};
+        .arguments_size = (size_t)head.arguments_size,
+        .peers = head.peers != 0};
     const char *text =
         (const char *)m->arguments + (head.arguments_size + 7) / 8 * 8;
     for (size_t i = 0; i < names; i++) {

@@ -2,6 +2,7 @@
 #ifndef POOL_SRC_CALL_H
 #define POOL_SRC_CALL_H
 
+#include "comm.h"
 #include "forkpool.h"
 #include "list.h"
 #include "proto.h"
@@ -17,6 +18,7 @@ struct pool_call {
     size_t result_size;
     uint64_t max_result;
     int rank, size;
+    struct pool_comm comm; /* without peers, until the task says so */
     uint64_t seed, number; /* of the pool and of the task: its random bits */
     void **state;          /* what pool_call_state gives; outlives the call */
     /* Asked to stop where this word is ordinal; NULL: nobody can ask. */
@@ -82,6 +84,7 @@ struct pool__model {
     const char *const *names; /* NULL: none */
     const uint8_t *arguments; /* of build, 8-aligned */
     size_t arguments_size;
+    bool peers; /* its ranks may talk to one another */
     bool built; /* model holds */
     void *model;
 };
@@ -92,6 +95,7 @@ struct pool__record {
     uint64_t build, execute, release; /* see pool__call_resolve */
     uint64_t columns, names;          /* names: as many as columns, or 0 */
     uint64_t arguments_size;
+    uint64_t peers; /* 1: its ranks may talk to one another */
 };
 
 /* Learn a record, as this call's process. 0 or POOL_ENOMEM. */

@@ -117,23 +117,38 @@ pool__channel_control(struct pool__channel *ch, const struct pool__frame *frame,
     return 0;
 }
 
+/* The large payload of this frame is next. */
+static int
+put_large(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload, void *whose, bool lent)
+{
+    if (put_header(&ch->out, frame, 0) == NULL)
+        return POOL_ENOMEM;
+    ch->large.task = whose;
+    ch->large.lent = lent;
+    ch->large.at = payload;
+    ch->large.left = frame->size;
+    ch->large.padding = (size_t)(pool__frame_extent(frame->size) -
+                                 POOL__FRAME_HEADER - frame->size);
+    return 0;
+}
+
+int
+pool__channel_lend(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload, void *lender)
+{
+    return put_large(ch, frame, payload, lender, true);
+}
+
 int
 pool__channel_send(struct pool__channel *ch, void *task,
     const struct pool__frame *frame, const void *payload, uint64_t *ordinal)
 {
     bool large = frame->size >= POOL__LARGE;
 
-    if (large) {
-        if (put_header(&ch->out, frame, 0) == NULL)
-            return POOL_ENOMEM;
-        ch->large.task = task;
-        ch->large.at = payload;
-        ch->large.left = frame->size;
-        ch->large.padding = (size_t)(pool__frame_extent(frame->size) -
-                                     POOL__FRAME_HEADER - frame->size);
-    } else if (pool__channel_control(ch, frame, payload) < 0) {
+    if ((large ? put_large(ch, frame, payload, task, false)
+               : pool__channel_control(ch, frame, payload)) < 0)
         return POOL_ENOMEM;
-    }
     ch->sent[ch->tail % POOL__RING] = (struct pool__sent){task, frame->id};
     *ordinal = ch->tail++;
     ch->held++;
@@ -168,17 +183,27 @@ write_some(struct pool__channel *ch, const void *from, size_t n)
     return (size_t)put;
 }
 
+/* Nothing of the large payload is read any more. */
+static void
+large_given_back(struct pool__channel *ch)
+{
+    void *whose = ch->large.task;
+
+    ch->large.task = NULL;
+    if (ch->large.lent)
+        ch->events->lent_sent(ch->owner, whose);
+    else
+        ch->events->payload_sent(ch->owner, whose);
+}
+
 /* Its padding is written next: out is empty and has held the header, so the
  * padding fits. */
 static void
 large_done(struct pool__channel *ch)
 {
-    void *task = ch->large.task;
-
-    ch->large.task = NULL;
     memset(ch->out.bytes, 0, ch->large.padding);
     ch->out.tail = ch->large.padding;
-    ch->events->payload_sent(ch->owner, task);
+    large_given_back(ch);
 }
 
 /* True when everything is written. */
@@ -204,6 +229,10 @@ write_out(struct pool__channel *ch)
             struct pool__buf empty = ch->out;
             ch->out = ch->behind;
             ch->behind = empty;
+        } else if (ch->hungry && !ch->broken) {
+            ch->events->feed(ch->owner);
+            if (pool__budget_over())
+                return false;
         } else {
             return true;
         }
@@ -285,16 +314,13 @@ pool__channel_rss(const struct pool__channel *ch)
 void
 pool__channel_shut(struct pool__channel *ch)
 {
-    void *task = ch->large.task;
-
     ch->broken = true;
     if (ch->open)
         uv_poll_stop(&ch->readable);
     pool__buf_take(&ch->out, pool__buf_size(&ch->out));
     pool__buf_take(&ch->behind, pool__buf_size(&ch->behind));
-    ch->large.task = NULL;
-    if (task != NULL)
-        ch->events->payload_sent(ch->owner, task);
+    if (ch->large.task != NULL)
+        large_given_back(ch);
 }
 
 void *

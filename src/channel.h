@@ -21,6 +21,9 @@ struct pool__channel_events {
      * receiver's to free. */
     void (*reply)(void *owner, void *task, const struct pool__frame *frame,
         const void *payload, void *block);
+    /* The task that runs takes part in a collective; likewise. */
+    void (*collective)(void *owner, void *task, const struct pool__frame *frame,
+        const void *payload, void *block);
     /* A line of log, printable, NUL after it. task: the one that runs; NULL:
      * the worker's own. May be NULL. */
     void (*log)(void *owner, void *task, const char *text, size_t size);
@@ -31,6 +34,11 @@ struct pool__channel_events {
     void (*progress)(void *owner);
     /* A large payload is no longer read. */
     void (*payload_sent)(void *owner, void *task);
+    /* The same of what was lent. */
+    void (*lent_sent)(void *owner, void *lent);
+    /* The channel is hungry and everything is written: give it more, or see
+     * to it that it is hungry no more. */
+    void (*feed)(void *owner);
     /* The worker closed its end and may live on; nothing is read after. */
     void (*closed)(void *owner);
     /* The worker broke the protocol; say it once, nothing is read after. */
@@ -74,8 +82,10 @@ struct pool__channel {
     size_t held;      /* of them not taken back */
 
     struct pool__buf out; /* frames not yet written */
+    bool hungry;          /* there is more than fits: see feed */
     struct {              /* and after them one large payload */
-        void *task;
+        void *task;       /* whose it is, or who lent it; NULL: there is none */
+        bool lent;
         const uint8_t *at;
         size_t left, padding;
     } large;
@@ -112,6 +122,10 @@ int pool__channel_send(struct pool__channel *channel, void *task,
 /* Send one of the library's own frames, small. 0 or POOL_ENOMEM. */
 int pool__channel_control(struct pool__channel *channel,
     const struct pool__frame *frame, const void *payload);
+/* The same, of POOL__LARGE bytes or more: the payload is read until lent_sent
+ * is told. There must be room for a task. */
+int pool__channel_lend(struct pool__channel *channel,
+    const struct pool__frame *frame, const void *payload, void *lender);
 /* Write what is buffered, as far as the pipe takes it. */
 void pool__channel_flush(struct pool__channel *channel);
 /* Whether a flush now keeps the worker from running dry. */

@@ -11,6 +11,7 @@
 
 #include "budget.h"
 #include "fdio.h"
+#include "forkpool.h"
 #include "mem.h"
 #include "proto.h"
 
@@ -47,20 +48,32 @@ deliver_reply(struct pool__channel *ch, const struct pool__frame *frame,
     ch->events->reply(ch->owner, sent->task, frame, payload, block);
 }
 
-/* Whether a line may be of this id: of the task that runs, or of none. */
-static bool
-log_fits(struct pool__channel *ch, uint64_t id, void **task)
+/* The task that runs, if its id is this; NULL: another does. */
+static void *
+running_task(struct pool__channel *ch, uint64_t id)
 {
-    *task = NULL;
-    if (id == 0)
-        return true;
     pool__channel_skip_recalled(ch);
     if (ch->head == ch->tail)
-        return false;
+        return NULL;
     struct pool__sent *sent = &ch->sent[ch->head % POOL__RING];
-    *task = sent->task;
     return sent->id == id && sent->task != ch->large.task &&
-           pool__channel_claimed(ch, ch->head);
+                   pool__channel_claimed(ch, ch->head)
+               ? sent->task
+               : NULL;
+}
+
+static void
+deliver_collective(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload, void *block)
+{
+    void *task = frame->flags == 0 ? running_task(ch, frame->id) : NULL;
+
+    if (task == NULL) {
+        pool__free(block);
+        pool__channel_violate(ch, "a collective of no task that it runs");
+        return;
+    }
+    ch->events->collective(ch->owner, task, frame, payload, block);
 }
 
 static void
@@ -68,11 +81,11 @@ deliver_log(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload)
 {
     char text[POOL__LOG_MAX + 1];
-    void *task;
+    void *task = frame->id != 0 ? running_task(ch, frame->id) : NULL;
 
     if (frame->size == 0 || frame->size > POOL__LOG_MAX || frame->flags != 0) {
         pool__channel_violate(ch, "a line of log that is none");
-    } else if (!log_fits(ch, frame->id, &task)) {
+    } else if (frame->id != 0 && task == NULL) {
         pool__channel_violate(ch, "a line of log of no task that it runs");
     } else if (ch->events->log != NULL) {
         memcpy(text, payload, frame->size);
@@ -89,6 +102,10 @@ deliver(struct pool__channel *ch, const struct pool__frame *frame,
     if (pool__likely(frame->type == POOL__FRAME_REPLY ||
                      frame->type == POOL__FRAME_ERROR)) {
         deliver_reply(ch, frame, payload, block);
+        return;
+    }
+    if (frame->type == POOL__FRAME_COLLECTIVE) {
+        deliver_collective(ch, frame, payload, block);
         return;
     }
     if (frame->type == POOL__FRAME_HELLO)
@@ -122,7 +139,8 @@ big_make_room(struct pool__channel *ch)
 static void
 big_begin(struct pool__channel *ch, const struct pool__frame *frame)
 {
-    if (frame->type != POOL__FRAME_REPLY && frame->type != POOL__FRAME_ERROR) {
+    if (frame->type != POOL__FRAME_REPLY && frame->type != POOL__FRAME_ERROR &&
+        frame->type != POOL__FRAME_COLLECTIVE) {
         pool__channel_violate(ch, "a large frame that is no result");
         return;
     }
@@ -179,6 +197,24 @@ keep_rest(struct pool__channel *ch, const uint8_t *bytes, size_t n)
     ch->rest.tail = n;
 }
 
+/* As pool__frame_split. What comes in a collective may be a little larger than
+ * a result. */
+static int64_t
+split(struct pool__channel *ch, const uint8_t *bytes, size_t n,
+    struct pool__frame *frame)
+{
+    size_t most = pool__min(
+        POOL__FRAME_MAX_PAYLOAD, (size_t)ch->max_result + POOL__OFFER_SIZE +
+                                     POOL_MAX_WORKERS * sizeof(uint64_t));
+    int64_t extent = pool__frame_split(bytes, n, (uint32_t)most, frame);
+
+    if (pool__unlikely(extent >= 0 && n >= POOL__FRAME_HEADER &&
+                       frame->size > ch->max_result &&
+                       frame->type != POOL__FRAME_COLLECTIVE))
+        return POOL_EPROTO;
+    return extent;
+}
+
 /* Handle N bytes of the stream, the rest of before included. */
 static void
 consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
@@ -190,8 +226,7 @@ consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
         if (ch->big.block != NULL) {
             taken = big_take(ch, bytes, n);
         } else {
-            int64_t extent =
-                pool__frame_split(bytes, n, ch->max_result, &frame);
+            int64_t extent = split(ch, bytes, n, &frame);
             if (extent < 0) {
                 pool__channel_violate(ch, "a frame that is none");
                 break;

@@ -77,6 +77,7 @@ pool__close_free(struct pool *pool)
     if (pool->drive != POOL__DRIVE_SERIAL)
         pool__loop_close(pool);
     pool__core_release(pool->core);
+    pool__comm_clear(&pool->comm);
     pool__free(pool->setup);
     pool__free(pool);
 }
@@ -168,6 +169,7 @@ forget(struct pool *pool)
     }
     pool__model_release(&pool->models, 0, false);
     pool__core_release(core);
+    pool__comm_clear(&pool->comm);
     pool__free(pool->setup);
     pool__free(pool);
     if (pool__core_unused(core))

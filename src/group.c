@@ -68,6 +68,7 @@ on_settled(struct pool__watcher *watcher, struct pool_future *task)
     m->task = NULL;
     if (--g->living == 0)
         task->extra->group = NULL;
+    pool__peers_lost(m, task);
     came(m);
     g->sched->stirred = true; /* it, or who waits behind it, may start now */
     task->core->wake = true;
@@ -89,11 +90,14 @@ pool__group_make(
     for (size_t i = 0; i < n; i++) {
         struct pool__member *m = &g->members[i];
         m->group = g;
+        m->rank = (int)i;
         m->task = tasks[i];
         m->watcher.settled = on_settled;
         m->came = m->task == NULL;
-        if (m->came)
+        if (m->came) {
+            pool__peers_lost(m, NULL);
             continue;
+        }
         m->task->extra->group = g;
         pool__task_watch(m->task, &m->watcher);
         g->priority = m->task->priority;

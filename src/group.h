@@ -1,9 +1,13 @@
-/* Groups: the ranks of one scatter that are peers start together. */
+/* Groups: the ranks of one scatter that are peers start together, and what
+ * they give in collectives is passed on between them. */
 #ifndef POOL_SRC_GROUP_H
 #define POOL_SRC_GROUP_H
 
 #include "task.h"
 
+struct pool__frame;
+struct pool__proc;
+struct pool__round;
 struct pool__sched;
 
 /* One rank. */
@@ -11,20 +15,28 @@ struct pool__member {
     struct pool__watcher watcher; /* of its task */
     struct pool__group *group;
     struct pool_future *task; /* NULL: it has settled, or never was */
-    bool came;                /* it was submitted, or never will be */
+    int rank;
+    bool came;                 /* it was submitted, or never will be */
+    bool waits;                /* in a collective: it gave its part */
+    struct pool__proc *proc;   /* from where it gave */
+    struct pool__round *round; /* that it is being sent; NULL: none */
+    int next;                  /* part of it */
 };
 
 struct pool__group {
     struct pool__list node; /* among those that wait; in no list before and
                                after */
     struct pool__sched *sched;
-    uint64_t number;   /* of its oldest task */
-    uint64_t since_ns; /* when it began to wait */
-    uint8_t priority;  /* of its tasks */
-    bool held;         /* in use: not freed */
-    int size;          /* ranks */
-    int living;        /* of them not settled */
-    int expected;      /* that did not come yet */
+    uint64_t number;           /* of its oldest task */
+    uint64_t since_ns;         /* when it began to wait */
+    uint8_t priority;          /* of its tasks */
+    bool held;                 /* in use: not freed */
+    int size;                  /* ranks */
+    int living;                /* of them not settled */
+    int expected;              /* that did not come yet */
+    struct pool__round *round; /* that is gathered; NULL: none */
+    int given;                 /* parts of it */
+    char lost[200];            /* who is gone and how; "": nobody */
     struct pool__member members[];
 };
 
@@ -65,5 +77,25 @@ void pool__group_resized(struct pool__sched *sched);
  * budget ended it, call again. */
 bool pool__group_settle(
     struct pool__sched *sched, const pool_failure_t *failure);
+
+/* peers.c: collectives */
+
+/* A rank gives its part. block: where not NULL, the payload is its beginning
+ * and it is taken over. */
+void pool__peers_give(struct pool__proc *proc, struct pool_future *task,
+    const struct pool__frame *frame, const void *payload, void *block);
+/* The rank is in a collective: it can't have a result now. */
+static inline bool
+pool__peers_inside(const struct pool__member *m)
+{
+    return m != NULL && (m->waits || m->round != NULL);
+}
+/* A hungry channel takes more. */
+void pool__peers_feed(struct pool__proc *proc);
+/* A part that was lent to a channel is no longer read. */
+void pool__peers_sent(void *round);
+/* The rank has settled; task: NULL, it was none. */
+void pool__peers_lost(
+    struct pool__member *member, const struct pool_future *task);
 
 #endif

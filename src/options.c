@@ -184,6 +184,7 @@ take_policy(struct pool__policy *p, const pool_options_t *o, int workers)
     p->max_tasks = limit(o->max_tasks_per_worker);
     p->max_age_ms = limit(o->max_worker_age_ms);
     p->max_rss = limit(o->max_worker_rss);
+    p->max_argument = payload_limit(o->max_argument);
     p->strict = o->strict != 0;
 }
 

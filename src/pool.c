@@ -48,6 +48,26 @@ on_payload_sent(void *proc, void *task)
 }
 
 static void
+on_collective(void *proc, void *task, const struct pool__frame *frame,
+    const void *payload, void *block)
+{
+    pool__peers_give(proc, task, frame, payload, block);
+}
+
+static void
+on_lent_sent(void *proc, void *lent)
+{
+    (void)proc;
+    pool__peers_sent(lent);
+}
+
+static void
+on_feed(void *proc)
+{
+    pool__peers_feed(proc);
+}
+
+static void
 on_closed(void *proc)
 {
     pool__proc_event(proc, POOL__EV_CLOSED);
@@ -119,6 +139,9 @@ static const struct pool__table_events table_events = {
     .channel = {.reply = on_reply,
         .progress = on_progress,
         .payload_sent = on_payload_sent,
+        .collective = on_collective,
+        .lent_sent = on_lent_sent,
+        .feed = on_feed,
         .closed = on_closed,
         .violation = on_violation,
         .log = on_log,
@@ -248,6 +271,7 @@ pool_delete(struct pool *pool)
 {
     struct pool__core *core = pool->core;
 
+    pool__comm_clear(&pool->comm);
     pool__free(pool->setup);
     pool__core_release(core);
     pool__free(pool);
@@ -399,6 +423,31 @@ pool__create_made(
 }
 
 /* ---- while it lives ---------------------------------------------------- */
+
+static int
+check_comm(const struct pool_comm *comm, const char *who)
+{
+    struct pool *pool = pool__container(comm, struct pool, comm);
+    int rc = pool__enter(pool->core, who);
+
+    if (rc == 0)
+        pool__leave(pool->core);
+    return rc;
+}
+
+pool_comm_t *
+pool_comm(pool_t *pool)
+{
+    if (pool__enter_pool(pool, "pool_comm") < 0)
+        return NULL;
+    pool->comm.size = 1;
+    pool->comm.peers = true;
+    pool->comm.check = check_comm;
+    pool->comm.max_size =
+        pool__min((size_t)pool->max_result, pool->max_argument);
+    pool__leave(pool->core);
+    return &pool->comm;
+}
 
 static int
 resize(struct pool *pool, int workers)

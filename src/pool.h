@@ -81,6 +81,7 @@ struct pool {
     struct pool__list models; /* of a serial pool */
     void *state;              /* likewise, see pool_call_state */
     uint64_t serial_task;     /* likewise: the number of what runs */
+    struct pool_comm comm;    /* the group of one that the owner is */
 };
 
 /* ---- options.c ---------------------------------------------------------- */

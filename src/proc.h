@@ -40,6 +40,7 @@ struct pool__ending {
     const char *violation; /* what it did against the protocol, or NULL */
 };
 
+struct pool__member;
 struct pool__proc;
 
 struct pool__proc_events {
@@ -69,9 +70,11 @@ struct pool__proc {
         bool next_runs;          /* and whether it had been begun, */
         uint64_t next_since_ns;  /* since when */
         uint64_t idle_since_ms;  /* by the loop's clock */
-        bool timed;              /* it may hold tasks with deadlines */
-        bool slow;               /* it didn't begin what it was sent */
-        bool closed;             /* no more tasks: it retires */
+        struct pool__member *member; /* a rank that a collective's parts are
+                                        sent to; NULL: none */
+        bool timed;                  /* it may hold tasks with deadlines */
+        bool slow;                   /* it didn't begin what it was sent */
+        bool closed;                 /* no more tasks: it retires */
     } sched;
     void *owner;
     const struct pool__proc_events *events;

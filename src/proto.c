@@ -1,7 +1,9 @@
 /* The payloads of the library's own frames. An error is the CBOR sequence
  * code, task code, message (a byte string: tasks may say what is no UTF-8). */
+#define _GNU_SOURCE
 #include "proto.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "dec.h"
@@ -62,17 +64,64 @@ may_come_from_a_worker(int code)
 bool
 pool__error_decode(const void *data, size_t size, struct pool__error *error)
 {
+    return pool__verdict_decode(data, size, error) &&
+           may_come_from_a_worker(error->code);
+}
+
+bool
+pool__verdict_decode(const void *data, size_t size, struct pool__error *error)
+{
     const void *text;
     size_t length;
 
     if (pool_decode(data, size, "iiay", &error->code, &error->task_code, &text,
             &length) < 0 ||
-        length >= POOL__MESSAGE_MAX || !may_come_from_a_worker(error->code))
+        length >= POOL__MESSAGE_MAX)
         return false;
     memcpy(error->message, text, length);
     error->message[length] = '\0';
     pool__make_printable(error->message, length);
     return true;
+}
+
+void
+pool__offer_put(void *to, const struct pool__offer *offer)
+{
+    uint8_t head[POOL__OFFER_SIZE] = {
+        offer->kind, offer->type, offer->op, offer->fault};
+    uint64_t count = htole64(offer->count);
+
+    memcpy(head + 8, &count, sizeof count);
+    memcpy(to, head, sizeof head);
+}
+
+bool
+pool__offer_get(const void *from, size_t size, struct pool__offer *offer)
+{
+    uint8_t head[POOL__OFFER_SIZE], none[4] = {0};
+    uint64_t count;
+
+    if (size < sizeof head)
+        return false;
+    memcpy(head, from, sizeof head);
+    memcpy(&count, head + 8, sizeof count);
+    *offer = (struct pool__offer){
+        head[0], head[1], head[2], head[3], le64toh(count)};
+    return memcmp(head + 4, none, sizeof none) == 0 && offer->kind != 0 &&
+           offer->kind < POOL__COLLECTIVES && offer->fault < POOL__FAULTS;
+}
+
+const char *
+pool__collective_name(int kind)
+{
+    static const char *const names[] = {[POOL__BARRIER] = "pool_barrier",
+        [POOL__BCAST] = "pool_bcast",
+        [POOL__BCAST_VALUE] = "pool_bcast_value",
+        [POOL__ALLGATHER] = "pool_allgather",
+        [POOL__ALLREDUCE] = "pool_allreduce",
+        [POOL__GATHERV] = "pool_gatherv"};
+
+    return names[kind];
 }
 
 uint16_t

@@ -24,6 +24,10 @@ size_t pool__error_encode(void *to, const struct pool__error *error);
 bool pool__error_decode(
     const void *data, size_t size, struct pool__error *error);
 
+/* The same, of what the host tells a worker: any code. */
+bool pool__verdict_decode(
+    const void *data, size_t size, struct pool__error *error);
+
 /* Control characters and what is no UTF-8 become '?', byte by byte. */
 void pool__make_printable(char *text, size_t n);
 
@@ -32,6 +36,45 @@ void pool__make_printable(char *text, size_t n);
 #define POOL__HELLO_SETUP 1u
 #define POOL__HELLO_JOB 2u
 #define POOL__HELLO_FAILED 1u
+
+/* What a rank gives in a collective begins with an offer; then come the sizes
+ * that rank 0 expects (of a GATHERV from it), then its bytes. */
+enum pool__collective {
+    POOL__BARRIER = 1,
+    POOL__BCAST,
+    POOL__BCAST_VALUE,
+    POOL__ALLGATHER,
+    POOL__ALLREDUCE,
+    POOL__GATHERV,
+    POOL__COLLECTIVES
+};
+
+enum pool__fault {
+    POOL__FAULT_NONE,
+    POOL__FAULT_ARGUMENT, /* from here on the bytes are a text that says why */
+    POOL__FAULT_SIZE,
+    POOL__FAULT_MEMORY,
+    POOL__FAULTS
+};
+
+struct pool__offer {
+    uint8_t kind;     /* enum pool__collective */
+    uint8_t type, op; /* of an ALLREDUCE: enum pool_element, enum pool_op */
+    uint8_t fault;    /* enum pool__fault: why this rank can't take part */
+    uint64_t count;   /* BCAST: bytes; ALLREDUCE: numbers; else 0 */
+};
+
+#define POOL__OFFER_SIZE 16u      /* bytes */
+#define POOL__FAULT_TEXT_MAX 200u /* bytes */
+void pool__offer_put(void *to, const struct pool__offer *offer);
+/* False: it is none. */
+bool pool__offer_get(const void *from, size_t size, struct pool__offer *offer);
+/* The name of its function. */
+const char *pool__collective_name(int kind);
+
+/* The flags of a collective frame from the host: a part, or the end. */
+#define POOL__COLLECTIVE_END 0u /* its payload: an error, or nothing */
+#define POOL__COLLECTIVE_PART 1u
 
 /* The flags of a reply: how long its task ran, rounded down to 11 bits of
  * mantissa; 0 to 2^42 ns. */

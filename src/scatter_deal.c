@@ -84,7 +84,8 @@ make_record(
         .release = pool__refer(pool, (uintptr_t)job->release),
         .columns = job->columns,
         .names = named ? job->columns : 0,
-        .arguments_size = job->build_arguments_size};
+        .arguments_size = job->build_arguments_size,
+        .peers = (job->flags & POOL_JOB_PEERS) != 0};
     size_t padded = (job->build_arguments_size + 7) / 8 * 8;
     size_t size = sizeof head + padded;
 

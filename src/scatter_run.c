@@ -67,6 +67,7 @@ pool__scatter_run(pool_call_t *call)
             call, pool__fail(POOL_EINVAL, "a chunk of an unknown scatter"));
     call->rank = (int)c.rank;
     call->size = (int)c.ranks;
+    call->comm.peers = m->peers;
     call->number = pool__row_number((size_t)c.first);
     if (m->build != NULL && !m->built)
         rc = build(call, m);

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "budget.h"
 #include "proto.h"
 
 #define AHEAD_NS 1000000u /* work queued at a worker */
@@ -240,9 +241,12 @@ pool__sched_flush(struct pool__sched *s)
         s->stirred = false;
         (void)dispatch(s);
     }
+    s->urgent = false;
     pool__list_each(node, &s->dirty)
     {
         flush_one(s, pool__list_entry(node, struct pool__proc, sched.dirty));
+        if (pool__budget_over())
+            break;
     }
 }
 
@@ -276,7 +280,7 @@ pool__sched_submit(struct pool__sched *s, struct pool_future *task)
 void
 pool__sched_run(struct pool__sched *s)
 {
-    if (dispatch(s) != NULL)
+    if (dispatch(s) != NULL || s->urgent)
         pool__sched_flush(s);
 }
 
@@ -365,6 +369,11 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
 
     proc->useful = true;
     proc->sched.slow = false;
+    if (pool__unlikely(pool__peers_inside(pool__member_of(task)))) {
+        pool__free(block);
+        broke_protocol(proc, task, "a result from inside a collective");
+        return;
+    }
     measure(mean_of(s, task), ns);
     pool__durations_add(&s->core->stats.run_time, frame->flags, ns);
     *queued -= pool__min(*queued, task->estimate_ns);

@@ -11,13 +11,14 @@
 
 /* What the program asked for; 0: no limit. */
 struct pool__policy {
-    int deadline_ms;     /* of a task that has none of its own */
-    int min_workers;     /* that stay when idle */
-    int idle_timeout_ms; /* of the others */
-    uint64_t max_tasks;  /* of one worker */
-    uint64_t max_age_ms; /* of one worker */
-    uint64_t max_rss;    /* bytes of one worker */
-    bool strict;         /* a death breaks the pool */
+    int deadline_ms;       /* of a task that has none of its own */
+    int min_workers;       /* that stay when idle */
+    int idle_timeout_ms;   /* of the others */
+    uint64_t max_tasks;    /* of one worker */
+    uint64_t max_age_ms;   /* of one worker */
+    uint64_t max_rss;      /* bytes of one worker */
+    uint64_t max_argument; /* bytes that go to a worker at once */
+    bool strict;           /* a death breaks the pool */
 };
 
 struct pool__sched {
@@ -29,6 +30,7 @@ struct pool__sched {
     struct pool__list groups; /* of peers that wait to start together */
     struct pool__list ranks;  /* tasks of those that started and that no
                                  worker has: the next ones, whatever waits */
+    bool urgent;              /* what is buffered is waited for */
     bool stirred;             /* a rank has settled: who waits may start now */
     bool halted;  /* nothing is given out: what is queued is cancelled */
     bool closing; /* what runs is cancelled too */

@@ -9,11 +9,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "call.h"
-#include "fdio.h"
 #include "frame.h"
+#include "line.h"
 #include "mem.h"
 #include "proto.h"
 #include "region.h"
@@ -42,9 +41,10 @@ struct worker {
     struct pool__list models;
     void *state; /* what pool_call_state gives */
     void (*finalizer)(void *state);
-    uint64_t task;   /* id of the running call; 0: none */
-    bool greeted;    /* the hello is said */
-    int outer_depth; /* what pool__depth was, and is again */
+    uint64_t task;          /* id of the running call; 0: none */
+    bool greeted;           /* the hello is said */
+    int outer_depth;        /* what pool__depth was, and is again */
+    struct pool__line line; /* to peers of the running call */
     struct pool_call call;
 };
 
@@ -57,6 +57,7 @@ leave(struct worker *w, int status)
     pool__stdio_flush();
     pool__model_release(&w->models, 0, false);
     pool__call_fini(&w->call);
+    pool__line_clear(&w->line);
     pool__free(w->functions);
     pool__free(w->input);
     pool__depth = w->outer_depth;
@@ -103,25 +104,36 @@ publish(struct worker *w, uint64_t extent)
         flush(w);
 }
 
-/* A frame too large for the buffer goes straight to the pipe. */
+/* A frame goes straight to the pipe; its payload is in N pieces. */
 static void
-send_directly(
-    struct worker *w, const struct pool__frame *frame, const void *payload)
+send_pieces(struct worker *w, const struct pool__frame *frame,
+    const struct iovec *pieces, int n)
 {
     static const uint8_t zeros[8];
     uint64_t extent = pool__frame_extent(frame->size);
     uint8_t head[POOL__FRAME_HEADER];
-    struct iovec parts[] = {{head, sizeof head},
-        {(void *)(size_t)payload, frame->size},
-        {(void *)(size_t)zeros, (size_t)(extent - sizeof head - frame->size)}};
+    struct iovec parts[POOL__LINE_PIECES + 2] = {{head, sizeof head}};
 
+    memcpy(parts + 1, pieces, (size_t)n * sizeof *pieces);
+    parts[n + 1] = (struct iovec){
+        (void *)(size_t)zeros, (size_t)(extent - sizeof head - frame->size)};
     flush(w);
     pool__frame_put(head, frame);
-    if (w->io->write(w->io->self, parts, 3) < 0)
+    if (w->io->write(w->io->self, parts, n + 2) < 0)
         give_up(w);
     w->start = w->end += extent;
     pool__store(&w->region->start, w->start);
     pool__store(&w->region->end, w->end);
+}
+
+/* One too large for the buffer. */
+static void
+send_directly(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    struct iovec piece = {(void *)(size_t)payload, frame->size};
+
+    send_pieces(w, frame, &piece, 1);
 }
 
 static void
@@ -203,7 +215,7 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
     begin_call(w, payload, frame->size);
     if (frame->flags >= w->function_count)
         give_up(w);
-    w->task = frame->id;
+    w->task = w->line.call = frame->id;
     int rc = pool__call_run(call, w->functions[frame->flags]);
     w->task = 0;
     pool__stdio_flush();
@@ -331,6 +343,16 @@ retire(struct worker *w)
     leave(w, EXIT_SUCCESS);
 }
 
+/* The models of a scatter that is over; 0: the worker is to end. */
+static void
+stop(struct worker *w, uint64_t scatter)
+{
+    if (scatter == 0)
+        retire(w);
+    pool__model_release(&w->models, scatter, true);
+    w->clock_ns = pool__ticks_measure(&w->ticks);
+}
+
 static void
 serve_frame(
     struct worker *w, const struct pool__frame *frame, const void *payload)
@@ -338,6 +360,9 @@ serve_frame(
     switch (frame->type) {
     case POOL__FRAME_CALL:
         run_call(w, frame, payload);
+        for (size_t i = 0; i < w->line.aside_count; i++)
+            stop(w, w->line.aside[i]);
+        pool__line_clear(&w->line);
         break;
     case POOL__FRAME_HELLO:
         if (frame->flags == POOL__HELLO_SETUP)
@@ -348,10 +373,7 @@ serve_frame(
             learn_function(w, payload, frame->size);
         break;
     case POOL__FRAME_STOP:
-        if (frame->id == 0)
-            retire(w);
-        pool__model_release(&w->models, frame->id, true);
-        w->clock_ns = pool__ticks_measure(&w->ticks);
+        stop(w, frame->id);
         break;
     default:
         give_up(w);
@@ -405,18 +427,28 @@ make_room(struct worker *w, size_t need)
     w->have = rest;
 }
 
-/* Read what the host has sent: how much it is counts. */
+/* Read what the host has sent: how much it is counts. 0: it wants no more. */
 static size_t
-read_tasks(struct worker *w, void *to, size_t n)
+read_some(struct worker *w, void *to, size_t n)
 {
     ssize_t got = w->io->read(w->io->self, to, n);
 
     if (got == -ECANCELED)
-        retire(w);
+        return 0;
     if (got <= 0)
         give_up(w);
     w->received += (size_t)got;
     return (size_t)got;
+}
+
+static size_t
+read_tasks(struct worker *w, void *to, size_t n)
+{
+    size_t got = read_some(w, to, n);
+
+    if (got == 0)
+        retire(w);
+    return got;
 }
 
 /* Look whether more comes soon. */
@@ -438,6 +470,40 @@ look_for_input(struct worker *w)
     pool__spin_note(&w->spin, found);
     return found;
 }
+
+/* ---- inside a collective ------------------------------------------------- */
+
+/* Those bytes that have been read already lie behind the running call, whose
+ * arguments must stay where they are. */
+static bool
+read_inside(void *worker, void *to, size_t n)
+{
+    struct worker *w = worker;
+    uint8_t *at = to;
+    size_t here = pool__min(n, w->have - w->at);
+
+    if (here != 0)
+        memcpy(at, w->input + w->at, here);
+    w->at += here;
+    if (here < n)
+        (void)look_for_input(w);
+    while (here < n) {
+        size_t got = read_some(w, at + here, n - here);
+        if (got == 0)
+            return false;
+        here += got;
+    }
+    return true;
+}
+
+static void
+send_inside(void *worker, const struct pool__frame *frame,
+    const struct iovec *pieces, int n)
+{
+    send_pieces(worker, frame, pieces, n);
+}
+
+/* ---- life ---------------------------------------------------------------- */
 
 /* Before the next read: nobody may wait for a reply while the worker sleeps.
  * The supervisor stops looking before it sleeps, and looks once more: the
@@ -478,6 +544,11 @@ init(struct worker *w, const struct pool__worker_config *config,
     w->call.resolve = io->resolve;
     w->call.log = send_log;
     w->call.log_data = w;
+    w->line.worker = w;
+    w->line.send = send_inside;
+    w->line.read = read_inside;
+    w->call.comm.line = &pool__line_peers;
+    w->call.comm.line_data = &w->line;
     if (config->max_memory != 0 && pool__memory_limit(config->max_memory) < 0)
         give_up(w);
 }
@@ -498,42 +569,4 @@ pool__worker_serve(const struct pool__worker_config *config,
             &w, w.input + w.have, pool__min(w.input_size - w.have, INPUT_SIZE));
         w.clock_ns = pool__ticks_measure(&w.ticks);
     }
-}
-
-/* ---- a process of its own ----------------------------------------------- */
-
-static ssize_t
-read_pipe(void *fds, void *to, size_t n)
-{
-    return pool__read(((const struct pool__worker_fds *)fds)->tasks, to, n);
-}
-
-static int
-write_pipe(void *fds, struct iovec *parts, int count)
-{
-    return pool__write_all(
-        ((const struct pool__worker_fds *)fds)->results, parts, count);
-}
-
-static void
-leave_process(void *fds, int status)
-{
-    (void)fds;
-    _exit(status);
-}
-
-void
-pool__worker_main(const struct pool__worker_config *config,
-    const struct pool__worker_fds *fds)
-{
-    struct pool__worker_fds ends = *fds;
-    const struct pool__worker_io io = {.self = &ends,
-        .read = read_pipe,
-        .write = write_pipe,
-        .leave = leave_process};
-    struct pool__region *region = pool__region_map(fds->region);
-
-    if (region == NULL)
-        _exit(EXIT_FAILURE);
-    pool__worker_serve(config, region, &io);
 }
