@@ -954,18 +954,8 @@ POOL_API void pool_scatter_free(pool_scatter_t *scatter);
 
 /* The ranks of a group talk to one another. Every rank must make the same
  * calls in the same order; each call is a point that all ranks reach before
- * any leaves.
- *
- * Errors of all collectives: POOL_EINVAL, on every rank, where the ranks made
- * different calls, or the same with lengths, types or operations that do not
- * fit, or one gave a bad argument (the message names the ranks); nothing was
- * written then, and the group can go on. POOL_EDIED, on every rank that is
- * left: a peer died, failed or has returned. POOL_ENOTSUP: the job did not ask
- * for peers. POOL_ETOOBIG: a contribution above max_result or max_argument.
- * POOL_ENOMEM.
- * Thread: that of the call, or the pool's owner. Blocks: until all ranks are
- * there; the host must drive the pool meanwhile. In a group of one they
- * return at once. Semantics: MPI's collectives of the same names. */
+ * any leaves. What all collectives have in common is told with the first,
+ * pool_barrier. */
 
 /* The group of one that the owner of a pool is. NULL, with pool_errmsg: no
  * pool, a wrong thread, a foreign process.
@@ -983,7 +973,19 @@ POOL_API int pool_comm_rank(const pool_comm_t *comm);
 POOL_API int pool_comm_size(const pool_comm_t *comm);
 POOL_API bool pool_comm_is_root(const pool_comm_t *comm);
 
-/* All ranks arrive before any leaves. */
+/* All ranks arrive before any leaves.
+ *
+ * Errors, of all collectives: POOL_EINVAL, on every rank, where the ranks made
+ * different calls, or the same with lengths, types or operations that do not
+ * fit, or one gave a bad argument (the message names the ranks); nothing was
+ * written then, and the group can go on. POOL_EDIED, on every rank that is
+ * left: a peer died, failed, was cancelled or has returned. POOL_ENOTSUP: the
+ * job did not ask for peers. POOL_ETOOBIG: a contribution above max_result or
+ * max_argument. POOL_ENOMEM: also on one rank alone, where it has no room for
+ * what the others gave.
+ * Thread: that of the call, or the pool's owner. Blocks: until all ranks are
+ * there; the host must drive the pool meanwhile. In a group of one they
+ * return at once. Semantics: MPI's collectives of the same names. */
 POOL_API int pool_barrier(pool_comm_t *comm);
 
 /* Rank 0's bytes land in everyone's buffer.

@@ -440,6 +440,7 @@ pool__sched_take_back(
     pool__sched_place(s, proc);
     if (proc->sched.timed)
         pool__sched_watch_deadline(s, proc);
+    pool__life_look(s, proc); /* it may have been the last before it goes */
 }
 
 static void

@@ -30,3 +30,19 @@ if [ -e prefix/lib/libforkpool.a ]; then
     echo "ok: static"
 fi
 flags --libs | grep -qv luv || { echo "libuv is private"; exit 1; }
+
+# Nothing of libforkpool-mpi is called: its .pc keeps the linker from dropping
+# what pool_create_auto finds there.
+pc=prefix/lib/pkgconfig/forkpool-mpi.pc
+if [ -e prefix/lib/libforkpool-mpi.so ]; then
+    printf '%s\n' '#include <forkpool_mpi.h>' 'int main(void) {' \
+        'pool_options_t o = POOL_OPTIONS_INIT; pool_t *pool; o.workers = 1;' \
+        'if (pool_create_auto(&pool, &o) < 0) return 1;' \
+        'pool_destroy(pool); return 0; }' >auto.c
+    # shellcheck disable=SC2046 # flags are words
+    $CC $CFLAGS -Wl,--as-needed $(pkg-config --define-prefix --cflags $pc) \
+        auto.c $(pkg-config --define-prefix --libs $pc) -o auto
+    objdump -p auto | grep -q 'NEEDED.*libforkpool-mpi'
+    LD_LIBRARY_PATH=$dir/prefix/lib ./auto
+    echo "ok: MPI"
+fi

@@ -43,12 +43,15 @@ for n in 2 3 5; do
     MPI_TEST_DIR=$(mktemp -d "$dir/XXXXXX")
     export MPI_TEST_DIR
     run -n $n "$cases"
-    expect "cases, $n ranks" 0 "^ok submit" "^ok deadline" "^ok scatter_static"
+    expect "cases, $n ranks" 0 "^ok submit" "^ok deadline" \
+        "^ok scatter_dynamic" "^ok comm_cancel"
     grep -q "WORKER PRINTED" "$dir/out" && bad "output to nowhere"
     grep "^cpu" "$dir/out"
 done
 MPI_TEST_DIR=$(mktemp -d "$dir/XXXXXX")
-run -n 1 "$cases" submit every_rank errors large map host_loop scatter_static
+run -n 1 "$cases" submit every_rank errors large map host_loop \
+    scatter_static scatter_dynamic comm_root comm_small comm_large \
+    comm_mismatch comm_failure
 expect "cases, 1 rank" 0 "^ok submit" "^ok host_loop"
 
 run -n 3 "$small" add
@@ -76,6 +79,11 @@ run -n 3 "$small" start
 expect "an initializer exits" 1 "forkpool: rank [12] on .*: the initializer called exit(3)"
 run -n 3 "$small" crash
 expect "a task crashes" 1 "forkpool: rank [12] on .*: killed by SIGSEGV in task 1"
+for time in 1 2 3; do
+    run -n 4 "$small" peer
+    expect "a peer is killed inside a collective, $time" 1 "signal 9"
+    grep "lives on" "$dir/out" && bad "the job lives on"
+done
 run -n 3 "$small" hang
 expect "a task hangs for ever" 1 "task 1 still runs on rank [12] on .*; the job ends"
 

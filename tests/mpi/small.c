@@ -51,6 +51,38 @@ exit_at_start(pool_call_t *call)
     return call_exit(call);
 }
 
+/* The last rank is killed while the others wait for it in a collective. */
+static int
+be_killed(pool_call_t *call, void *model, const pool_rows_t *rows)
+{
+    pool_comm_t *comm = pool_call_comm(call);
+    int rc = pool_barrier(comm);
+
+    (void)model;
+    (void)rows;
+    if (rc == 0 && pool_comm_rank(comm) == pool_comm_size(comm) - 1)
+        raise(SIGKILL);
+    return rc == 0 ? pool_barrier(comm) : rc;
+}
+
+static void
+kill_a_peer(pool_t *pool)
+{
+    static const double values[64];
+    pool_job_t job = POOL_JOB_INIT;
+    pool_scatter_t *scatter;
+    pool_results_t *results;
+
+    job.execute = be_killed;
+    job.rows = (size_t)pool_worker_count(pool);
+    job.columns = 1;
+    job.values = values;
+    job.flags = POOL_JOB_PEERS;
+    if (pool_scatter(pool, &scatter, &job) == 0 &&
+        pool_gather(scatter, 20000, &results) == 0)
+        printf("the job lives on\n");
+}
+
 static int
 ask(pool_t *pool, pool_fn fn)
 {
@@ -105,6 +137,8 @@ main(int argc, char **argv)
     say(pool != NULL ? "has a pool" : "has none", rc);
     if (pool != NULL && strcmp(what, "hang") == 0)
         start_hanging(pool);
+    else if (pool != NULL && strcmp(what, "peer") == 0)
+        kill_a_peer(pool);
     else if (pool != NULL)
         rc = ask(pool, fn);
     pool_destroy(pool);
