@@ -137,6 +137,36 @@ deadline(pool_t *pool, int workers)
 }
 
 static int
+touch_in_time(pool_call_t *call)
+{
+    (void)call;
+    mpi_touch("in time");
+    return 0;
+}
+
+/* The program comes back after the deadline of a task that was in time, unless
+ * the machine was slow: then it is tried again. */
+static void
+in_time(pool_t *pool, int workers)
+{
+    pool_task_options_t options = POOL_TASK_OPTIONS_INIT;
+    pool_future_t *future;
+    int rc = POOL_EDEADLINE;
+
+    all_serve(pool, workers);
+    options.deadline_ms = 500;
+    for (long i = 1; i <= 10 && rc == POOL_EDEADLINE; i++) {
+        CHECK_OK(pool_submit_opts(pool, &future, &options, touch_in_time, ""));
+        for (int ms = 0; mpi_size("in time") < i && ms < PATIENCE_MS; ms++)
+            nanosleep(&(struct timespec){0, 1000000}, NULL);
+        nanosleep(&(struct timespec){0, 600000000}, NULL);
+        rc = pool_future_error(future, PATIENCE_MS);
+        pool_future_free(future);
+    }
+    CHECK_CODE(0, rc);
+}
+
+static int
 until_cancelled(pool_call_t *call)
 {
     mpi_touch("running");
@@ -563,6 +593,7 @@ const struct mpi_case mpi_cases_life[] = {
     {"state_is_over", state_is_over, NULL, 0},
     {"failing_start", NULL, failing_start, POOL_EBROKEN},
     {"deadline", deadline, NULL, 0},
+    {"in_time", in_time, NULL, 0},
     {"cancel", cancel, NULL, 0},
     {"cancel_running", cancel_running, NULL, 0},
     {"retries", retries, NULL, 0},
