@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +53,11 @@ write_whole(int fd, const void *from, size_t n)
     }
 }
 
+/* For busy tasks: how many steps each, and how many bytes of tasks a worker
+ * takes at once, so that what is queued behind them is known. */
+static uint64_t busy_steps;
+static size_t taken_bytes = BATCH;
+
 /* Answer every frame with one of the same size. */
 static void
 worker(int from, int to)
@@ -60,7 +66,7 @@ worker(int from, int to)
     size_t have = 0;
 
     for (;;) {
-        ssize_t got = read(from, in + have, sizeof in - have);
+        ssize_t got = read(from, in + have, taken_bytes - have);
         if (got <= 0)
             _exit(0);
         have += (size_t)got;
@@ -69,6 +75,7 @@ worker(int from, int to)
             struct frame frame;
             memcpy(&frame, in + i, sizeof frame);
             frame.type = 3;
+            bench_burn(busy_steps);
             memcpy(out + i, &frame, sizeof frame);
         }
         write_whole(to, out, whole);
@@ -225,49 +232,107 @@ ceiling_noop(size_t tasks, size_t window)
     return (double)tasks / seconds;
 }
 
+double
+ceiling_busy(size_t tasks, uint64_t steps, size_t ahead)
+{
+    busy_steps = steps;
+    taken_bytes = ahead * sizeof(struct frame);
+    double rate = ceiling_noop(tasks, 2 * ahead * WORKERS);
+    busy_steps = 0;
+    taken_bytes = BATCH;
+    return rate;
+}
+
 /* ---- one at a time ---------------------------------------------------- */
+
+static int echo_cpu;
+static bool echo_polls;
+
+/* False: the other side is gone. */
+static bool
+read_frame(int fd, struct frame *frame)
+{
+    ssize_t got;
+
+    do
+        got = read(fd, frame, sizeof *frame);
+    while (got < 0 && errno == EAGAIN);
+    return got == (ssize_t)sizeof *frame;
+}
 
 static void
 echo(int from, int to)
 {
     struct frame frame;
+    cpu_set_t set;
 
-    while (read(from, &frame, sizeof frame) == (ssize_t)sizeof frame)
+    CPU_ZERO(&set);
+    CPU_SET((size_t)(echo_cpu < 0 ? 0 : echo_cpu), &set);
+    if (echo_cpu >= 0)
+        sched_setaffinity(0, sizeof set, &set);
+    if (echo_polls)
+        (void)fcntl(from, F_SETFL, O_NONBLOCK);
+    while (read_frame(from, &frame))
         write_whole(to, &frame, sizeof frame);
 }
 
 void
-ceiling_roundtrip(double *samples, size_t n)
+ceiling_roundtrip(double *samples, size_t n, int cpu, bool polling)
 {
     static struct peer peer;
     struct frame frame = {.size = PAYLOAD, .type = 2};
 
-    start(&peer, echo, 0);
+    echo_cpu = cpu;
+    echo_polls = polling;
+    start(&peer, echo, polling);
     for (size_t i = 0; i < n; i++) {
         double began = bench_now();
         write_whole(peer.to, &frame, sizeof frame);
-        if (read(peer.from, &frame, sizeof frame) != (ssize_t)sizeof frame)
+        if (!read_frame(peer.from, &frame))
             die("read");
         samples[i] = bench_now() - began;
     }
     stop(&peer);
 }
 
-/* ---- one large result ------------------------------------------------- */
+/* ---- one large argument, and a result as large -------------------------- */
 
 static size_t large_size;
 
-/* For each byte that asks, touch every byte of a warm block and send it. */
 static void
-send_large(int from, int to)
+read_whole(int fd, uint8_t *to, size_t n)
+{
+    for (size_t have = 0; have < n;) {
+        ssize_t got = read(fd, to + have, n - have);
+        if (got <= 0)
+            _exit(got < 0);
+        have += (size_t)got;
+    }
+}
+
+static uint64_t
+sum_words(const uint8_t *block, size_t size)
+{
+    uint64_t sum = 0, word;
+
+    for (size_t i = 0; i + sizeof word <= size; i += sizeof word) {
+        memcpy(&word, block + i, sizeof word);
+        sum += word;
+    }
+    return sum;
+}
+
+/* Take a block in, touch all of it, and send one of the same size. */
+static void
+answer_large(int from, int to)
 {
     uint8_t *block = malloc(large_size);
-    uint8_t ask;
 
     if (block == NULL)
         _exit(1);
-    while (read(from, &ask, 1) == 1) {
-        memset(block, ask, large_size);
+    for (;;) {
+        read_whole(from, block, large_size);
+        memset(block, (int)sum_words(block, large_size) | 1, large_size);
         write_whole(to, block, large_size);
     }
 }
@@ -283,26 +348,20 @@ ceiling_large(size_t size, int times)
     if (block == NULL)
         die("malloc");
     large_size = size;
-    start(&peer, send_large, 0);
+    start(&peer, answer_large, 0);
     for (int t = 0; t <= times; t++) { /* the first warms the buffers */
-        uint8_t ask = (uint8_t)t;
         double began = bench_now();
-        write_whole(peer.to, &ask, 1);
-        for (size_t have = 0; have < size;) {
-            ssize_t got = read(peer.from, block + have, size - have);
-            if (got <= 0)
-                die("read");
-            have += (size_t)got;
-        }
-        for (size_t i = 0; i < size; i += 8)
-            sum += block[i];
+        memset(block, t, size);
+        write_whole(peer.to, block, size);
+        read_whole(peer.from, block, size);
+        sum += sum_words(block, size);
         double seconds = bench_now() - began;
         if (t > 0 && seconds < best)
             best = seconds;
     }
     stop(&peer);
     free(block);
-    return (double)size / best;
+    return 2.0 * (double)size / best;
 }
 
 double

@@ -881,7 +881,7 @@ typedef struct pool_job {
  * Where POOL_JOB_PEERS is set, the ranks start when so many workers are free,
  * and hold none until then; tasks submitted later may overtake them for at
  * most a second.
- * scatter: out. job: read during the call alone.
+ * scatter: out; set before a hook is called. job: read during the call alone.
  * Errors: POOL_EINVAL (no rows, no execute, neither or both of values and
  *   items, a list with another number of values, an unknown schedule or flag,
  *   a chunk with a static schedule, a member out of range; peers with another
@@ -908,9 +908,12 @@ typedef struct pool_local_results {
 /* Wait for every rank.
  * timeout_ms: 0 polls, -1 waits for ever.
  * results:    out; all ranks in rank order, failed ones too. Written on
- *   POOL_ETIMEDOUT as well, with the part that is there.
- * Errors: POOL_ETIMEDOUT, POOL_EDEADLK, what settled returned. A failed rank is
- *   no error of gather: pool_results_failed counts them.
+ *   POOL_ETIMEDOUT as well, with the part that is there, and where settled
+ *   ended the sweep.
+ * Errors: POOL_ETIMEDOUT; POOL_EDEADLK; what settled returned, when all have
+ *   settled; POOL_ECANCELED (a hook has freed the scatter meanwhile). A failed
+ *   rank is no error of gather: pool_results_failed counts them.
+ * It returns when the last hook has, but in that hook itself it gives 0.
  * Ownership: the scatter's, valid until it is freed; a second gather gives
  * the same. Thread: the owner. Blocks: up to the timeout. */
 POOL_API int pool_gather(
@@ -943,7 +946,8 @@ POOL_API int pool_results_matrix(const pool_results_t *results, size_t columns,
 POOL_API pool_future_t *pool_scatter_future(pool_scatter_t *scatter, int rank);
 
 /* End a scatter: cancel what is pending, free all. Ranks that run go on,
- * detached. scatter: may be NULL. Thread: the owner. Blocks: no. */
+ * detached. No hook is called any more. scatter: may be NULL. Thread: the
+ * owner. Blocks: no, but while a hook of it runs in the pool's own thread. */
 POOL_API void pool_scatter_free(pool_scatter_t *scatter);
 
 /* ---- peers ------------------------------------------------------------- */

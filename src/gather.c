@@ -56,7 +56,7 @@ gather(struct pool_scatter *s, int timeout_ms, pool_results_t **results)
             POOL_ECANCELED, "%s: the scatter was freed meanwhile", who);
     collect(s);
     *results = &s->results;
-    if (s->stop != 0)
+    if (rc == 0 && s->stop != 0)
         rc = pool__fail(s->stop, "%s: job.settled returned %d", who, s->stop);
     return rc;
 }

@@ -45,7 +45,7 @@ scatter_delete(struct pool__task_extra *extra)
         pool__container(extra, struct pool_scatter, job.extra);
 
     drop_restored(s);
-    pool__core_drop(s->core, s->block, s->block_size);
+    pool__core_keep(s->core, s->block, s->block_size);
     pool__free(s->job.record);
     pool__free(s->results.ranks);
     pool__free(s->futures);
@@ -70,6 +70,7 @@ take_options(
     extra->retry_on = (uint8_t)job->retry_on;
     extra->job = &s->job;
     extra->unused = scatter_delete;
+    s->builds = job->build != NULL;
     s->on_settled = job->settled;
     s->on_progress = job->progress;
     s->data = job->data;
@@ -230,6 +231,9 @@ start_tasks(struct pool *pool, struct pool_scatter *s)
 {
     s->job.extra.refs++;
     s->began_ns = pool__now_ns();
+    for (size_t i = 0; i < s->results.count; i++)
+        if (!pool__task_settled(s->futures[i]))
+            pool__scatter_watch(s, i);
     if (s->resumed)
         pool__scatter_tell(s);
     tell_here(pool);
@@ -239,7 +243,6 @@ start_tasks(struct pool *pool, struct pool_scatter *s)
         if (pool__task_settled(s->futures[i]))
             continue;
         s->started = i + 1;
-        pool__scatter_watch(s, i);
         pool__task_start(
             pool, s->futures[i], pool__scatter_run, &s->futures[i]);
         tell_here(pool);

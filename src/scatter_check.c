@@ -95,8 +95,8 @@ check_schedule(const pool_job_t *job)
             "pool_scatter: job.chunk is %zu with a static schedule",
             job->chunk);
     if ((job->flags & ~(unsigned)POOL_JOB_PEERS) != 0)
-        return pool__fail(
-            POOL_EINVAL, "pool_scatter: job.flags is 0x%x", job->flags);
+        return pool__fail(POOL_EINVAL,
+            "pool_scatter: job.flags is 0x%x, unknown", job->flags);
     if ((job->flags & POOL_JOB_PEERS) == 0)
         return 0;
     if (job->schedule != POOL_STATIC)

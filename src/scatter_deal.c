@@ -171,7 +171,7 @@ make_block(struct pool_scatter *s, const pool_job_t *job)
     size_t heads = s->results.count * (sizeof(struct pool__chunk) + 2 * 7);
 
     if (__builtin_add_overflow(rows, heads, &s->block_size) ||
-        (s->block = pool__malloc_large(s->block_size)) == NULL)
+        (s->block = pool__core_take(s->core, s->block_size)) == NULL)
         return pool__fail(POOL_ENOMEM, "pool_scatter: %zu rows", job->rows);
     return 0;
 }

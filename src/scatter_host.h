@@ -35,7 +35,8 @@ struct pool_scatter {
     size_t settled;                 /* so many have; those restored first */
     size_t gathered;                /* of them, are in results */
     size_t started;                 /* in a serial pool: ranks below */
-    bool ended;                     /* its models were given back */
+    bool builds;                    /* there are models */
+    bool ended;                     /* and they were given back */
     bool freed;                     /* by the program */
 
     /* telling the program */

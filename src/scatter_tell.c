@@ -79,7 +79,7 @@ end_models(struct pool_scatter *s)
     if (pool->drive == POOL__DRIVE_SERIAL)
         pool__model_release(&pool->models, s->job.number, true);
     else
-        pool__sched_end_scatter(&pool->sched, s->job.number);
+        pool__sched_end_scatter(&pool->sched, s->job.number, s->builds);
 }
 
 /* ---- telling ------------------------------------------------------------ */

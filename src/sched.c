@@ -440,6 +440,7 @@ pool__sched_take_back(
     pool__sched_place(s, proc);
     if (proc->sched.timed)
         pool__sched_watch_deadline(s, proc);
+    pool__life_look(s, proc); /* it may have been the last before it goes */
 }
 
 static void
@@ -509,7 +510,7 @@ pool__sched_running(const struct pool_future *task)
 }
 
 void
-pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter)
+pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter, bool soon)
 {
     struct pool__frame stop = {.type = POOL__FRAME_STOP, .id = scatter};
 
@@ -517,7 +518,7 @@ pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter)
     {
         if (pool__job_forget(proc, scatter) &&
             proc->state == POOL__PROC_READY &&
-            pool__channel_control(&proc->channel, &stop, NULL) == 0)
+            pool__channel_control(&proc->channel, &stop, NULL) == 0 && soon)
             flush_one(s, proc);
     }
 }

@@ -64,8 +64,10 @@ void pool__sched_reply(struct pool__sched *sched, struct pool__proc *proc,
 /* The worker may have room again: give out what fits. */
 void pool__sched_progress(struct pool__sched *sched, struct pool__proc *proc);
 
-/* Tell the workers that know of it that a scatter is over. */
-void pool__sched_end_scatter(struct pool__sched *sched, uint64_t scatter);
+/* Tell the workers that know of it that a scatter is over. soon: they have
+ * something to give back; else the next task takes the word along. */
+void pool__sched_end_scatter(
+    struct pool__sched *sched, uint64_t scatter, bool soon);
 
 /* ---- within the scheduler ---------------------------------------------- */
 

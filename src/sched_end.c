@@ -39,6 +39,7 @@ pool__sched_take(struct pool__sched *s, struct pool_future *task)
     pool__sched_place(s, proc);
     if (proc->sched.timed) /* another task may be the next one now */
         pool__sched_watch_deadline(s, proc);
+    pool__life_look(s, proc);
     pool__sched_run(s); /* another task may have its place */
     return true;
 }

@@ -17,6 +17,9 @@ _Static_assert(sizeof(struct pool_future) <= 192, "three cache lines a task");
 
 #define TRASH_MIN ((size_t)4 << 20)  /* smaller blocks are freed at once */
 #define TRASH_STEP ((size_t)1 << 20) /* bytes freed in one step */
+#define SPARE_MIN TRASH_MIN          /* what is kept */
+#define SPARE_MAX ((size_t)256 << 20)
+#define PAGE 4096u
 
 /* ---- the core --------------------------------------------------------- */
 
@@ -46,6 +49,8 @@ void
 pool__core_release(struct pool__core *core)
 {
     core->sliced = false;
+    pool__free(core->spare);
+    core->spare = NULL;
     while (pool__core_sweep_out(core))
         ;
     core->pool = NULL;
@@ -91,15 +96,43 @@ pool__core_sweep_out(struct pool__core *core)
     if (trash == NULL)
         return false;
     if (trash->size >= TRASH_MIN) {
-        uintptr_t page = 4096, at = (uintptr_t)trash + trash->size;
+        uintptr_t at = (uintptr_t)trash + trash->size;
         trash->size -= TRASH_STEP;
-        (void)madvise((void *)((at - TRASH_STEP) / page * page), TRASH_STEP,
+        (void)madvise((void *)((at - TRASH_STEP) / PAGE * PAGE), TRASH_STEP,
             MADV_DONTNEED);
         return true;
     }
     core->trash = trash->next;
     pool__free(trash);
     return core->trash != NULL;
+}
+
+void
+pool__core_keep(struct pool__core *core, void *block, size_t size)
+{
+    if (block == NULL || core->pool == NULL || size < SPARE_MIN ||
+        size > SPARE_MAX) {
+        pool__core_drop(core, block, size);
+        return;
+    }
+    void *old = core->spare;
+    size_t old_size = core->spare_size;
+    core->spare = block;
+    core->spare_size = size;
+    (void)madvise(block, size / PAGE * PAGE, MADV_FREE);
+    pool__core_drop(core, old, old_size);
+}
+
+/* Making the pages of a new block costs about as much as filling them. */
+void *
+pool__core_take(struct pool__core *core, size_t size)
+{
+    void *block = core->spare;
+
+    if (block == NULL || core->spare_size != size)
+        return pool__malloc_large(size);
+    core->spare = NULL;
+    return block;
 }
 
 /* ---- life ------------------------------------------------------------- */

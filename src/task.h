@@ -50,6 +50,8 @@ struct pool__core {
     size_t unsettled;
     uint64_t last_number; /* of a task */
     void *trash;          /* large blocks on their way out */
+    void *spare;          /* one that is kept for the next scatter */
+    size_t spare_size;
     struct pool__stats stats;
 };
 
@@ -160,6 +162,10 @@ void pool__notice_add(struct pool__core *core, struct pool__notice *notice);
 /* Give back a block of SIZE bytes; a large one later, where the drive must not
  * stall. */
 void pool__core_drop(struct pool__core *core, void *block, size_t size);
+/* The same for one that another of that size will follow; and that, NULL: out
+ * of memory. What is kept is the kernel's to take where memory is short. */
+void pool__core_keep(struct pool__core *core, void *block, size_t size);
+void *pool__core_take(struct pool__core *core, size_t size);
 /* Free a part of what was dropped. False: nothing is left. */
 bool pool__core_sweep_out(struct pool__core *core);
 

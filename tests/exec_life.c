@@ -345,6 +345,31 @@ the_fat_go(const struct drive *d)
     drive_destroy(d, pool);
 }
 
+/* One that is to go when it has done what it holds is stopped: what it holds
+ * goes to its successor, and it goes all the same. */
+static void
+stopped_before_it_goes(const struct drive *d)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f;
+    int fat, other;
+
+    options.workers = 1;
+    options.max_worker_rss = 64 << 20;
+    pool_t *pool = drive_open(d, &options);
+    ck_assert_int_eq(
+        pool_submit(pool, &f, task_grow, "t", UINT64_C(100) << 20), 0);
+    ck_assert_int_eq(drive_result(d, f, "i", &fat), 0);
+    pool_future_free(f);
+    ck_assert_int_eq(kill(fat, SIGSTOP), 0);
+    other = drive_pid(d, pool);
+    ck_assert_int_ne(other, fat);
+    ck_assert_int_eq(kill(fat, SIGCONT), 0);
+    drive_until_gone(d, fat);
+    ck_assert_int_eq(drive_pid(d, pool), other);
+    drive_destroy(d, pool);
+}
+
 /* An address-space limit makes malloc fail in the worker, nowhere else. */
 static void
 memory_is_limited(const struct drive *d)
@@ -378,6 +403,7 @@ static const struct drive_case cases[] = {
     {"a_killed_forkserver", a_killed_forkserver, IN_ALL},
     {"the_old_go", the_old_go, IN_ALL},
     {"the_fat_go", the_fat_go, IN_ALL},
+    {"stopped_before_it_goes", stopped_before_it_goes, IN_ALL},
     {"memory_is_limited", memory_is_limited, IN_ALL},
     {NULL, NULL, 0},
 };

@@ -1,0 +1,109 @@
+/* The library's codec, through the encoder and the cursor of
+ * forkpool_codec.h. A record is an array of its four members. */
+#include <forkpool_codec.h>
+
+#include "codec.h"
+
+static uint64_t buffer[2 * DOUBLES]; /* aligned to 8 bytes */
+static pool_enc_t enc;
+
+static void
+check(int rc)
+{
+    if (rc < 0)
+        exit(1);
+}
+
+static void
+encode_records(void)
+{
+    pool_enc_init(&enc, buffer, sizeof buffer);
+    for (size_t i = 0; i < RECORDS; i++) {
+        const struct record *r = &records[i];
+        pool_enc_array(&enc, 4);
+        pool_enc_int(&enc, r->id);
+        pool_enc_double(&enc, r->price);
+        pool_enc_bool(&enc, r->fresh);
+        pool_enc_text(&enc, r->name, r->length);
+    }
+    check(pool_enc_finish(&enc, NULL));
+}
+
+static void
+decode_records(double *sum)
+{
+    pool_dec_t dec;
+    const char *text;
+    uint64_t count;
+    int64_t id;
+    double price;
+    size_t size;
+    bool fresh;
+
+    pool_dec_init(&dec, buffer, enc.size);
+    for (size_t i = 0; i < RECORDS; i++) {
+        check(pool_dec_array(&dec, &count));
+        check(pool_dec_int(&dec, &id));
+        check(pool_dec_double(&dec, &price));
+        check(pool_dec_bool(&dec, &fresh));
+        check(pool_dec_text(&dec, &text, &size));
+        *sum += (double)id + price + fresh + codec_text(text, size);
+    }
+    check(pool_dec_finish(&dec));
+}
+
+static void
+encode_doubles(void)
+{
+    pool_enc_init(&enc, buffer, sizeof buffer);
+    for (size_t i = 0; i < DOUBLES; i++)
+        pool_enc_double(&enc, doubles[i]);
+    check(pool_enc_finish(&enc, NULL));
+}
+
+static void
+decode_doubles(double *sum)
+{
+    pool_dec_t dec;
+    double x;
+
+    pool_dec_init(&dec, buffer, enc.size);
+    for (size_t i = 0; i < DOUBLES; i++) {
+        check(pool_dec_double(&dec, &x));
+        *sum += x;
+    }
+    check(pool_dec_finish(&dec));
+}
+
+static void
+encode_array(void)
+{
+    pool_enc_init(&enc, buffer, sizeof buffer);
+    pool_enc_numbers(&enc, POOL_F64, doubles, DOUBLES);
+    check(pool_enc_finish(&enc, NULL));
+}
+
+static void
+decode_array(double *sum)
+{
+    pool_dec_t dec;
+    const void *elements;
+    size_t count;
+
+    pool_dec_init(&dec, buffer, enc.size);
+    check(pool_dec_numbers(&dec, POOL_F64, &elements, &count));
+    *sum = codec_sum(elements, count);
+    check(pool_dec_finish(&dec));
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct shape shapes[] = {
+        {"records", encode_records, decode_records, 4 * RECORDS},
+        {"doubles", encode_doubles, decode_doubles, DOUBLES},
+        {"array", encode_array, decode_array, DOUBLES},
+    };
+
+    return codec_main(argc, argv, shapes, 3);
+}
