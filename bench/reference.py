@@ -86,7 +86,7 @@ def dynamic(rows):
 
 def main(name):
     if name == "large":
-        return scatter_and_gather(matrix(1000000, 8), 1)
+        return scatter_and_gather(matrix(1000000, 8), 3)
     if name == "tiny":
         return scatter_and_gather(matrix(10, 3), 11)
     if name == "dynamic":

@@ -60,7 +60,7 @@ need(struct pass *p, const void *buffer, size_t size, const char *what)
 static int
 begin(struct pass *p, pool_comm_t *comm, enum pool__collective kind)
 {
-    const char *who = pool__collective_name(kind);
+    const char *who = pool__collective_name((int)kind);
 
     memset(p, 0, sizeof *p);
     p->comm = comm;

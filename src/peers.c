@@ -4,8 +4,8 @@
  * what is in a part.
  *
  * Invariants: a rank has given and was not answered (waits), or is being
- * answered (round), or neither: then alone it may give. A round's parts are
- * freed when nobody is sent them any more and no channel reads them. When a
+ * answered (round), or neither: then alone it may give. A round's part is
+ * freed when nobody is to be sent it any more and no channel reads it. When a
  * rank has settled, nothing is gathered any more: who gives is told so. */
 #include "group.h"
 
@@ -16,7 +16,9 @@
 #include "sched.h"
 
 struct part {
-    void *block; /* NULL: none yet */
+    struct pool__round *round;
+    size_t refs; /* ranks that are yet to be sent it */
+    void *block; /* NULL: none yet, or all have it */
     size_t block_size;
     struct pool__offer offer;
     const uint8_t *sizes; /* that rank 0 tells, of a GATHERV */
@@ -59,9 +61,28 @@ round_unref(struct pool__round *round)
     pool__free(round);
 }
 
-void
-pool__peers_sent(void *round)
+static void
+drop(struct part *part)
 {
+    pool__core_drop(part->round->core, part->block, part->block_size);
+    part->block = NULL;
+}
+
+/* One rank less needs it: large ones go one by one, as they were sent. */
+static void
+part_unref(struct part *part)
+{
+    if (--part->refs == 0)
+        drop(part);
+}
+
+void
+pool__peers_sent(void *lent)
+{
+    struct part *part = lent;
+    struct pool__round *round = part->round;
+
+    part_unref(part);
     round_unref(round);
 }
 
@@ -122,15 +143,21 @@ is_for(const struct pool__round *round, int from, int to)
 }
 
 static int
-send_part(struct pool__member *m, const struct part *part)
+send_part(struct pool__member *m, struct part *part)
 {
     struct pool__frame frame = frame_for(m, POOL__COLLECTIVE_PART, part->size);
     struct pool__channel *ch = &m->proc->channel;
 
-    if (part->size < POOL__LARGE)
-        return pool__channel_control(ch, &frame, part->data);
-    int rc = pool__channel_lend(ch, &frame, part->data, m->round);
-    m->round->refs += rc == 0;
+    int rc;
+
+    if (part->size >= POOL__LARGE) {
+        rc = pool__channel_lend(ch, &frame, part->data, part);
+        m->round->refs += rc == 0;
+        return rc;
+    }
+    rc = pool__channel_control(ch, &frame, part->data);
+    if (rc == 0)
+        part_unref(part);
     return rc;
 }
 
@@ -141,6 +168,9 @@ stop_sending(struct pool__member *m)
 
     if (round == NULL)
         return;
+    for (; m->next < round->size; m->next++)
+        if (is_for(round, m->next, m->rank))
+            part_unref(&round->parts[m->next]);
     m->round = NULL;
     m->proc->sched.member = NULL;
     m->proc->channel.hungry = false;
@@ -295,6 +325,26 @@ fail_round(struct pool__group *g, int code, const char *text)
     round_unref(round);
 }
 
+/* How many ranks get the part of rank FROM. */
+static size_t
+count_takers(const struct pool__round *round, int from)
+{
+    size_t others = (size_t)round->size - 1;
+
+    switch (round->kind) {
+    case POOL__BCAST:
+    case POOL__BCAST_VALUE:
+        return from == 0 ? others : 0;
+    case POOL__ALLGATHER:
+    case POOL__ALLREDUCE:
+        return others;
+    case POOL__GATHERV:
+        return from != 0;
+    default:
+        return 0;
+    }
+}
+
 /* All have given: does it fit? */
 static void
 conclude(struct pool__group *g)
@@ -316,6 +366,9 @@ conclude(struct pool__group *g)
     g->given = 0;
     for (int i = 0; i < g->size; i++) {
         struct pool__member *m = &g->members[i];
+        round->parts[i].refs = count_takers(round, i);
+        if (round->parts[i].refs == 0)
+            drop(&round->parts[i]);
         m->waits = false;
         m->round = round;
         m->next = 0;
@@ -372,6 +425,7 @@ keep(struct pool__member *m, const struct pool__offer *offer,
             return false;
         memcpy(block, payload, size);
     }
+    part->round = m->group->round;
     part->block = block;
     part->block_size = size;
     part->offer = *offer;
