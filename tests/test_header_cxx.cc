@@ -1,5 +1,6 @@
 // The headers compile as C++, and the library can be called from it.
 #include <forkpool.h>
+#include <forkpool_mpi.h>
 
 static int
 twice(pool_call_t *call)

@@ -208,7 +208,7 @@ make_pool(pool_t **pool, struct pool__mpi *mpi, const pool_options_t *options)
 
     o.backend = POOL_FORK;
     if (o.workers == 0)
-        o.workers = mpi->ranks - 1;
+        o.workers = (int)pool__min((size_t)mpi->ranks - 1, POOL_MAX_WORKERS);
     pool__forkserver_init(&server);
     int rc = pool__offer_make(mpi->comm, &server.modules, mpi->peers, WHO);
     if (rc < 0) {

@@ -11,8 +11,8 @@
 
 #include "mpi_check.h"
 
-static const struct mpi_case *const suites[] = {
-    mpi_cases_basic, mpi_cases_life, mpi_cases_sweep, mpi_cases_comm};
+static const struct mpi_case *const suites[] = {mpi_cases_basic, mpi_cases_life,
+    mpi_cases_limits, mpi_cases_sweep, mpi_cases_comm};
 
 void
 mpi_path(char *to, size_t size, const char *name)

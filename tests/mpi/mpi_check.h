@@ -42,7 +42,7 @@ struct mpi_case {
 };
 
 extern const struct mpi_case mpi_cases_basic[], mpi_cases_life[],
-    mpi_cases_sweep[], mpi_cases_comm[];
+    mpi_cases_limits[], mpi_cases_sweep[], mpi_cases_comm[];
 
 /* A file that tells ranks of one machine apart from the next: made by touch,
  * waited for by ranks and by rank 0. */
