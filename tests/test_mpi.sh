@@ -62,6 +62,9 @@ run -n 2 "$small" twice
 expect "a second pool" 0 "the second: POOL_ENOTSUP: .*finalised"
 run -n 3 "$small" add 3
 expect "more workers than ranks" 1 "has none: POOL_EINVAL: .*workers is 3"
+# A rank that ends with an error must not end the others before they spoke.
+patient="--mca orte_abort_on_non_zero_status 0"
+run $patient -n 3 "$small" add 3
 [ "$(grep -c "has none: POOL_EINVAL" "$dir/out")" -eq 3 ] || bad "on every rank"
 
 run -n 3 "$small" auto
@@ -93,6 +96,7 @@ $LIBTOOL --silent --mode=link $CC $CFLAGS -DOTHER_BUILD=1 -I"$srcdir/include" \
 run -n 1 "$small" add : -n 1 "$small" add : -n 1 "$dir/other" add
 expect "another build" 1 \
     "POOL_EINVAL: .*rank 2 on .* runs another build of the program: .*other"
+run $patient -n 1 "$small" add : -n 1 "$small" add : -n 1 "$dir/other" add
 [ "$(grep -c "POOL_EINVAL.*another build" "$dir/out")" -eq 3 ] ||
     bad "another build, told on every rank"
 exit $failed
