@@ -15,6 +15,11 @@
 #include "proto.h"
 
 #define AHEAD_NS 1000000u /* work queued at a worker */
+#define NEXT_NS                                                                \
+    5000000u      /* the longest task that may be next to one that runs:       \
+                     to be woken for it costs some per cent of that */
+#define PLENTY 4u /* tasks a worker: fewer are kept for whoever is idle */
+#define LOOKS 4   /* at workers that may take a task */
 #define SWEEP_MS 10
 #define SAMPLED_FIRST 1024u /* tasks whose time in the queue is measured */
 #define SAMPLED_EACH 16u    /* and of the later ones every so many'th */
@@ -36,6 +41,13 @@ may_have_more(const struct pool__sched *s, const struct pool__proc *proc)
     return !proc->sched.closed && (most == 0 || proc->sched.given < most);
 }
 
+/* Whether one more may wait behind the one that runs there. */
+static bool
+takes_next(const struct pool__proc *proc)
+{
+    return proc->channel.held == 1 && proc->sched.queued_ns < NEXT_NS;
+}
+
 void
 pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
 {
@@ -53,7 +65,7 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
         pool__list_append(&s->idle, &proc->sched.place); /* as a last resort */
     else if (proc->channel.held == 0)
         pool__list_prepend(&s->idle, &proc->sched.place);
-    else if (proc->sched.queued_ns < AHEAD_NS)
+    else if (proc->sched.queued_ns < AHEAD_NS || takes_next(proc))
         pool__list_append(&s->fed, &proc->sched.place);
 }
 
@@ -61,11 +73,23 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
 static struct pool__proc *
 pick(struct pool__sched *s, uint32_t estimate_ns)
 {
+    bool plenty = s->core->unsettled > PLENTY * (size_t)(s->table->ready + 1);
+    int looks = 0;
+
     if (!pool__list_empty(&s->idle))
         return proc_at(s->idle.next);
-    if (estimate_ns >= AHEAD_NS || pool__list_empty(&s->fed))
+    if (estimate_ns >= NEXT_NS)
         return NULL;
-    return proc_at(s->fed.next);
+    pool__list_each(node, &s->fed)
+    {
+        struct pool__proc *proc = proc_at(node);
+        if ((estimate_ns < AHEAD_NS && proc->sched.queued_ns < AHEAD_NS) ||
+            (plenty && takes_next(proc)))
+            return proc;
+        if (++looks == LOOKS)
+            break;
+    }
+    return NULL;
 }
 
 /* The worker must know a function before it is called. */
@@ -170,7 +194,7 @@ estimate(struct pool__sched *s, const struct pool_future *task)
 {
     uint32_t mean = *mean_of(s, task);
 
-    return mean != 0 ? mean : AHEAD_NS;
+    return mean != 0 ? mean : NEXT_NS;
 }
 
 static struct pool_future *
@@ -197,7 +221,7 @@ next_task(struct pool__sched *s)
         rank = first_rank(s);
     }
     if (pool__unlikely(rank != NULL)) {
-        rank->estimate_ns = AHEAD_NS;
+        rank->estimate_ns = NEXT_NS;
         return rank;
     }
     if (task != NULL)
@@ -436,7 +460,7 @@ pool__sched_take_back(
         if (task != NULL && !task->lent && pool__channel_recall(ch, o))
             pool__sched_requeue(s, task);
     }
-    proc->sched.queued_ns = AHEAD_NS; /* nothing more until it is idle */
+    proc->sched.queued_ns = NEXT_NS; /* nothing more until it is idle */
     pool__sched_place(s, proc);
     if (proc->sched.timed)
         pool__sched_watch_deadline(s, proc);
