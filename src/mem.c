@@ -102,18 +102,32 @@ pool__malloc_paged(size_t size)
     return malloc_advised(size, MADV_NOHUGEPAGE);
 }
 
-void
-pool__populate(void *block, size_t size)
+/* ADVICE on the whole pages of a block. */
+static void
+advise(void *block, size_t size, int advice)
 {
     uintptr_t page = 4096, begin = ((uintptr_t)block + page - 1) / page * page;
     uintptr_t end = ((uintptr_t)block + size) / page * page;
 
+    if (begin < end)
+        (void)madvise((void *)begin, end - begin, advice);
+}
+
+void
+pool__populate(void *block, size_t size)
+{
 #ifdef MADV_POPULATE_WRITE
-    (void)madvise((void *)begin, end - begin, MADV_POPULATE_WRITE);
+    advise(block, size, MADV_POPULATE_WRITE);
 #else
-    (void)begin;
-    (void)end;
+    (void)block;
+    (void)size;
 #endif
+}
+
+void
+pool__unpopulate(void *block, size_t size)
+{
+    advise(block, size, MADV_FREE);
 }
 
 void

@@ -26,6 +26,8 @@ void *pool__malloc_paged(size_t size);
 /* Have the pages of a block there before they are used, where the kernel can
  * do that. */
 void pool__populate(void *block, size_t size);
+/* What they hold is no longer wanted: the kernel may have them. */
+void pool__unpopulate(void *block, size_t size);
 
 /* Cells of one size, carved from slabs; a freed cell is the next one given
  * out. Slabs go back all together. */

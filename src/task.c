@@ -119,7 +119,7 @@ pool__core_keep(struct pool__core *core, void *block, size_t size)
     size_t old_size = core->spare_size;
     core->spare = block;
     core->spare_size = size;
-    (void)madvise(block, size / PAGE * PAGE, MADV_FREE);
+    pool__unpopulate(block, size);
     pool__core_drop(core, old, old_size);
 }
 

@@ -21,7 +21,8 @@
 #include "ticks.h"
 
 #define INPUT_SIZE (256u << 10) /* bytes read at once */
-#define INPUT_KEPT (4u << 20)   /* a larger block is given back when empty */
+#define INPUT_KEPT (4u << 20)   /* what a larger block holds goes when empty */
+#define INPUT_LENT (64u << 20)  /* and with it a block that is larger still */
 #define FLUSH_AT (64u << 10)    /* bytes of replies */
 
 struct worker {
@@ -34,6 +35,7 @@ struct worker {
     uint64_t start, end; /* as in the region; the region's are only written */
     uint8_t *input;
     size_t input_size, have, at;
+    bool filled;       /* a large frame has been in input */
     uint64_t received; /* bytes of the task pipe */
     struct pool__spin spin;
     pool_fn *functions; /* by the number that calls carry */
@@ -402,6 +404,38 @@ serve_input(struct worker *w)
     }
 }
 
+static void
+change_input(struct worker *w, size_t size)
+{
+    size_t rest = w->have - w->at;
+    uint8_t *block = pool__malloc_large(size);
+
+    if (block == NULL)
+        give_up(w);
+    /* The host must not find the pipe locked while pages are made. */
+    if (size > INPUT_KEPT)
+        pool__populate(block, size);
+    memcpy(block, w->input + w->at, rest);
+    pool__free(w->input);
+    w->input = block;
+    w->input_size = size;
+    w->filled = false;
+}
+
+/* A large block is empty: the next large frame may have it, or the kernel its
+ * pages. Where memory is counted it goes at once. */
+static void
+spare_input(struct worker *w)
+{
+    const struct pool__worker_config *c = w->config;
+
+    if (w->input_size > INPUT_LENT || c->track_rss != 0 || c->max_memory != 0)
+        change_input(w, INPUT_SIZE);
+    else if (w->filled)
+        pool__unpopulate(w->input, w->input_size);
+    w->filled = false;
+}
+
 /* Move the rest to the front of a block that holds NEED bytes. */
 static void
 make_room(struct worker *w, size_t need)
@@ -409,22 +443,15 @@ make_room(struct worker *w, size_t need)
     size_t rest = w->have - w->at;
     size_t size = pool__max(need, INPUT_SIZE);
 
-    if (size > w->input_size || (w->input_size > INPUT_KEPT && rest == 0)) {
-        uint8_t *block = pool__malloc_large(size);
-        if (block == NULL)
-            give_up(w);
-        /* The host must not find the pipe locked while pages are made. */
-        if (size > INPUT_KEPT)
-            pool__populate(block, size);
-        memcpy(block, w->input + w->at, rest);
-        pool__free(w->input);
-        w->input = block;
-        w->input_size = size;
-    } else if (w->at != 0) {
+    if (size > w->input_size)
+        change_input(w, size);
+    else if (w->input_size > INPUT_KEPT && rest == 0)
+        spare_input(w);
+    else if (w->at != 0)
         memmove(w->input, w->input + w->at, rest);
-    }
     w->at = 0;
     w->have = rest;
+    w->filled = w->filled || need > INPUT_KEPT;
 }
 
 /* Read what the host has sent: how much it is counts. 0: it wants no more. */
