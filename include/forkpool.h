@@ -983,9 +983,11 @@ POOL_API bool pool_comm_is_root(const pool_comm_t *comm);
  * job did not ask for peers. POOL_ETOOBIG: a contribution above max_result or
  * max_argument. POOL_ENOMEM: also on one rank alone, where it has no room for
  * what the others gave.
- * Thread: that of the call, or the pool's owner. Blocks: until all ranks are
- * there; the host must drive the pool meanwhile. In a group of one they
- * return at once. Semantics: MPI's collectives of the same names. */
+ * Ownership: what the last collective of a group gave may be given to the next
+ * one. Thread: that of the call, or the pool's owner; one at a time uses a
+ * group. Blocks: until all ranks are there; the host must drive the pool
+ * meanwhile. In a group of one they return at once. Semantics: MPI's
+ * collectives of the same names. */
 POOL_API int pool_barrier(pool_comm_t *comm);
 
 /* Rank 0's bytes land in everyone's buffer.

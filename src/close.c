@@ -23,6 +23,8 @@ cancel(struct pool *pool, enum pool__cancelling what)
 
     if (what > pool->cancelling)
         pool->cancelling = what;
+    if (pool->drive == POOL__DRIVE_SERIAL)
+        return; /* a scatter that runs looks at it before each chunk */
     if (host)
         pool__budget_begin(CANCEL_NS);
     if (pool__sched_cancel_some(
@@ -232,10 +234,10 @@ shut_down(struct pool *pool, unsigned flags)
             pool->driving ? "inside a task or callback"
                           : "in the thread of the host's loop");
     pool->shut = pool->core->wake = true;
-    if (pool->drive == POOL__DRIVE_SERIAL)
-        return 0;
     if ((flags & POOL_SHUTDOWN_CANCEL_FUTURES) != 0)
         cancel(pool, POOL__CANCEL_PENDING);
+    if (pool->drive == POOL__DRIVE_SERIAL)
+        return 0;
     if (waits)
         return pool__drive(pool, is_over, pool, -1, who);
     if (pool->core->unsettled == 0 && pool->table.wanted != 0)
@@ -265,11 +267,11 @@ end_workers(pool_t *pool, enum pool__proc_event event, const char *who)
     if (rc < 0)
         return rc;
     pool->shut = pool->core->wake = true;
-    if (pool->drive != POOL__DRIVE_SERIAL) {
+    if (pool->drive != POOL__DRIVE_SERIAL)
         uv_update_time(&pool->loop);
-        cancel(pool, POOL__CANCEL_PENDING);
+    cancel(pool, POOL__CANCEL_PENDING);
+    if (pool->drive != POOL__DRIVE_SERIAL)
         pool__table_stop(&pool->table, event);
-    }
     pool__leave(pool->core);
     return 0;
 }

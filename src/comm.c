@@ -28,9 +28,17 @@ struct pass {
     void *to;      /* where parts go */
     size_t filled; /* bytes of it */
     const size_t *sizes;
-    size_t *offsets; /* of the parts in the store */
-    void *copy;      /* of own numbers that would be written over */
+    size_t *offsets;        /* of the parts in the store */
+    struct pool__store old; /* of the collective before: it may be given now */
+    void *copy;             /* of own numbers that would be written over */
 };
+
+static void
+store_free(struct pool__store *store)
+{
+    pool__free(store->bytes);
+    pool__free(store->parts);
+}
 
 /* ---- all of them ------------------------------------------------------ */
 
@@ -73,7 +81,8 @@ begin(struct pass *p, pool_comm_t *comm, enum pool__collective kind)
     if (!comm->peers)
         return pool__fail(
             POOL_ENOTSUP, "%s: the job has no flag POOL_JOB_PEERS", who);
-    pool__comm_clear(comm);
+    p->old = comm->store;
+    memset(&comm->store, 0, sizeof comm->store);
     return 0;
 }
 
@@ -179,6 +188,7 @@ run(struct pass *p)
             pool__collective_name(p->gift.offer.kind));
     if (rc < 0)
         pool__comm_clear(comm);
+    store_free(&p->old);
     return rc;
 }
 
@@ -189,8 +199,7 @@ pool__comm_clear(struct pool_comm *comm)
 {
     if (comm->store.bytes == NULL && comm->store.parts == NULL)
         return;
-    pool__free(comm->store.bytes);
-    pool__free(comm->store.parts);
+    store_free(&comm->store);
     memset(&comm->store, 0, sizeof comm->store);
 }
 

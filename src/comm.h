@@ -24,6 +24,13 @@ struct pool__peers {
     void (*read)(void *line, void *to, size_t size);
 };
 
+/* What the last collective gave, until the next one has ended. */
+struct pool__store {
+    uint8_t *bytes;
+    size_t used, capacity;
+    pool_part_t *parts;
+};
+
 struct pool_comm {
     int rank, size;
     bool peers; /* its ranks may talk */
@@ -32,11 +39,7 @@ struct pool_comm {
     const struct pool__peers *line; /* NULL: it can't be more than one */
     void *line_data;
     uint64_t max_size; /* bytes that one rank may give */
-    struct {           /* what the last collective gave, until the next */
-        uint8_t *bytes;
-        size_t used, capacity;
-        pool_part_t *parts;
-    } store;
+    struct pool__store store;
 };
 
 /* What the last collective gave is no longer needed. */

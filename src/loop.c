@@ -147,11 +147,14 @@ end_wait(struct pool *pool)
 static int
 drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
 {
+    uint64_t end = timeout_ms > 0
+                       ? pool__now_ns() + (uint64_t)timeout_ms * 1000000
+                       : UINT64_MAX;
     unsigned looks = 0;
 
     begin_wait(pool, done, data, timeout_ms);
     do {
-        bool found = timeout_ms != 0 && pool__spin(pool);
+        bool found = timeout_ms != 0 && pool__spin(pool, end);
         if (found && ++looks % LOOKS_A_TURN != 0)
             continue;
         pool__turn(

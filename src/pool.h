@@ -140,9 +140,9 @@ void pool__loop_close(struct pool *pool);
 /* Whether sides that look fit so many CPUs: the workers and their supervisor.
  * Called again when either number has changed. */
 void pool__spin_fit(struct pool *pool, int cpus);
-/* Caller drive: look for replies for a while before sleeping. True: some were
- * taken. */
-bool pool__spin(struct pool *pool);
+/* Caller drive: look for replies for a while, at most until then, before
+ * sleeping. True: some were taken. */
+bool pool__spin(struct pool *pool, uint64_t until_ns);
 
 /* ---- alarm.c, drive_host.c, drive_thread.c ------------------------------- */
 

@@ -238,7 +238,7 @@ start_tasks(struct pool *pool, struct pool_scatter *s)
         pool__scatter_tell(s);
     tell_here(pool);
     for (size_t i = 0; i < s->results.count && !s->freed; i++) {
-        if (pool->closing)
+        if (pool->closing || pool->cancelling != POOL__CANCEL_NONE)
             pool__scatter_cancel(s);
         if (pool__task_settled(s->futures[i]))
             continue;

@@ -26,15 +26,20 @@ pool__spin_fit(struct pool *pool, int cpus)
     }
 }
 
-/* Set or take back `looks` where something is to come. */
-static void
+/* Set or take back `looks` where something is to come. Whether there is. */
+static bool
 look_at(struct pool *pool, bool looks)
 {
+    bool some = false;
+
     pool__table_each(proc, &pool->table)
     {
-        if (!looks || (pool__proc_serves(proc) && proc->channel.held != 0))
+        bool holds = pool__proc_serves(proc) && proc->channel.held != 0;
+        if (!looks || holds)
             pool__channel_look(&proc->channel, looks);
+        some = some || holds;
     }
+    return some;
 }
 
 static bool
@@ -50,9 +55,9 @@ is_there(struct pool *pool)
 }
 
 static bool
-search(struct pool *pool)
+search(struct pool *pool, uint64_t until_ns)
 {
-    uint64_t end = pool__now_ns() + pool->spin_ns;
+    uint64_t end = pool__min(pool__now_ns() + pool->spin_ns, until_ns);
     bool found = false;
 
     do
@@ -75,16 +80,16 @@ collect(struct pool *pool)
 }
 
 bool
-pool__spin(struct pool *pool)
+pool__spin(struct pool *pool, uint64_t until_ns)
 {
     if (pool->spin_ns == 0 || pool->alarm.fd >= 0 || pool__is_pressed(pool) ||
         !pool__spin_pays(&pool->spin))
         return false;
     pool->driving = true;
     pool__sched_flush(&pool->sched);
-    look_at(pool, true);
-    bool found = search(pool);
-    look_at(pool, false);
+    bool some = look_at(pool, true);
+    bool found = some && search(pool, until_ns);
+    (void)look_at(pool, false);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     found = found || is_there(pool);
     if (found) {
@@ -92,6 +97,7 @@ pool__spin(struct pool *pool)
         pool__tell(pool);
     }
     pool->driving = false;
-    pool__spin_note(&pool->spin, found);
+    if (some)
+        pool__spin_note(&pool->spin, found);
     return found;
 }

@@ -8,7 +8,7 @@
 
 #define ROWS 12
 
-enum act { NOTHING, STOP, FREE, DESTROY, GATHER, SUBMIT };
+enum act { NOTHING, STOP, FREE, DESTROY, GATHER, SUBMIT, SHUT_DOWN };
 
 /* What the hooks saw and shall do. Without a lock: it is read after gather. */
 struct diary {
@@ -46,6 +46,10 @@ act(struct diary *diary)
         if (pool_submit(diary->pool, &future, task_nothing, "") != 0)
             diary->odd = true;
         pool_future_free(future);
+        break;
+    case SHUT_DOWN:
+        diary->odd |=
+            pool_shutdown(diary->pool, POOL_SHUTDOWN_CANCEL_FUTURES) != 0;
         break;
     case NOTHING:
         break;
@@ -373,6 +377,33 @@ a_hook_destroys_the_pool(const struct drive *d)
     each_backend(d, run_destroy);
 }
 
+/* What has not begun is cancelled; in a serial pool that is all the rest. */
+static void
+run_shut_down(const struct drive *d, pool_t *pool, bool serial)
+{
+    struct diary diary = {.pool = pool, .act = SHUT_DOWN, .at = 2};
+    pool_job_t job = job_of(&diary);
+    int cancelled = 0;
+
+    job.progress = NULL;
+    ck_assert_int_eq(pool_scatter(pool, &diary.scatter, &job), 0);
+    for (int i = 0; i < ROWS; i++) {
+        int rc = drive_error(d, pool_scatter_future(diary.scatter, i));
+        ck_assert(rc == 0 || rc == POOL_ETASK || rc == POOL_ECANCELED);
+        cancelled += rc == POOL_ECANCELED;
+    }
+    ck_assert(!serial || cancelled == ROWS - 2);
+    ck_assert(!diary.odd);
+    pool_scatter_free(diary.scatter);
+    drive_destroy(d, pool);
+}
+
+static void
+a_hook_shuts_down(const struct drive *d)
+{
+    each_backend(d, run_shut_down);
+}
+
 /* Freed while chunks run: no hook is called any more, ranks go on. */
 static int
 execute_gate(pool_call_t *call, void *model, const pool_rows_t *rows)
@@ -572,6 +603,7 @@ static const struct drive_case cases[] = {
     {"the_last_progress_gathers", the_last_progress_gathers, IN_ALL},
     {"a_hook_frees_the_scatter", a_hook_frees_the_scatter, IN_ALL},
     {"a_hook_destroys_the_pool", a_hook_destroys_the_pool, IN_ALL},
+    {"a_hook_shuts_down", a_hook_shuts_down, IN_ALL},
     {"no_hook_after_free", no_hook_after_free, IN_ALL},
     {"freed_while_a_hook_runs", freed_while_a_hook_runs, IN_THREAD},
     {"restored_chunks_do_not_run", restored_chunks_do_not_run, IN_ALL},

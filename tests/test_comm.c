@@ -55,6 +55,10 @@ values_of_one(pool_comm_t *comm)
     NEED(parts[0].size == 10 && strcmp(parts[0].data, "test_data") == 0);
     NEED(pool_allgather(comm, NULL, 0, &parts) == 0);
     NEED(parts[0].size == 0 && parts[0].data == NULL);
+    NEED(pool_allgather(comm, "passed on", 10, &parts) == 0);
+    for (int i = 0; i < 3; i++) /* what one has given, to the next */
+        NEED(pool_allgather(comm, parts[0].data, parts[0].size, &parts) == 0);
+    NEED(parts[0].size == 10 && strcmp(parts[0].data, "passed on") == 0);
     NEED(pool_allreduce(comm, numbers, to, 3, POOL_INT64, POOL_SUM) == 0);
     NEED(memcmp(to, numbers, sizeof to) == 0);
     NEED(pool_allreduce(comm, numbers, numbers, 3, POOL_INT64, POOL_MAX) == 0);

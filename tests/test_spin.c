@@ -213,6 +213,24 @@ collected_and_written(int unused)
     test_end();
 }
 
+/* Looking ends with the wait. */
+static void
+a_timeout_is_kept(int unused)
+{
+    pool_future_t *f;
+
+    (void)unused;
+    test_begin();
+    pool_t *pool = open_pool(1, 0);
+    pool->spin_ns = UINT64_C(60000000000); /* nobody may ask for so much */
+    ck_assert_int_eq(pool_submit(pool, &f, task_hang, ""), 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(pool_future_error(f, 5), POOL_ETIMEDOUT);
+    pool_future_free(f);
+    pool_destroy(pool);
+    test_end();
+}
+
 static void
 dies_while_it_is_looked_at(int unused)
 {
@@ -239,6 +257,7 @@ static const struct test tests[] = {
     {"an_idle_pool_sleeps", an_idle_pool_sleeps},
     {"no_wake_up_is_lost", no_wake_up_is_lost},
     {"collected_and_written", collected_and_written},
+    {"a_timeout_is_kept", a_timeout_is_kept},
     {"dies_while_it_is_looked_at", dies_while_it_is_looked_at},
     {NULL, NULL},
 };
