@@ -39,7 +39,10 @@ small=$PWD/tests/mpi/small
 ${CC-cc} -shared -fPIC "$srcdir/tests/mpi/plugin.c" -o "$dir/plugin.so" || exit 1
 export MPI_TEST_PLUGIN="$dir/plugin.so"
 
-for n in 2 3 5; do
+# The full suites run more of the same.
+sizes=3 times=1
+[ "${FORKPOOL_TEST_FULL-0}" != 1 ] || sizes="2 3 5" times="1 2 3"
+for n in $sizes; do
     MPI_TEST_DIR=$(mktemp -d "$dir/XXXXXX")
     export MPI_TEST_DIR
     run -n $n "$cases"
@@ -82,7 +85,7 @@ run -n 3 "$small" start
 expect "an initializer exits" 1 "forkpool: rank [12] on .*: the initializer called exit(3)"
 run -n 3 "$small" crash
 expect "a task crashes" 1 "forkpool: rank [12] on .*: killed by SIGSEGV in task 1"
-for time in 1 2 3; do
+for time in $times; do
     run -n 4 "$small" peer
     expect "a peer is killed inside a collective, $time" 1 "signal 9"
     grep "lives on" "$dir/out" && bad "the job lives on"

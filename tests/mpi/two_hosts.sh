@@ -13,6 +13,7 @@ cleanup() {
     ip netns del $b 2>/dev/null
     rm -rf "$dir"
 }
+[ "${FORKPOOL_TEST_FULL-0}" = 1 ] || skip "run with FORKPOOL_TEST_FULL=1"
 [ "$(id -u)" -eq 0 ] || skip "only root makes network namespaces"
 for tool in ip unshare mpirun hostname; do
     command -v $tool >/dev/null 2>&1 || skip "no $tool"
