@@ -831,7 +831,8 @@ typedef int (*pool_settled_fn)(
  * process_number, rows: which chunk.
  * results, size: out; what an execute returned for it once; copied.
  * Returns 1: here they are, the chunk does not run; 0: it is to run;
- * negative: pool_scatter fails with it. Thread: the caller's of
+ * negative: pool_scatter fails with it. With POOL_JOB_PEERS results count only
+ * where every rank has some: else all run. Thread: the caller's of
  * pool_scatter; it must not use the pool. */
 typedef int (*pool_restore_fn)(int process_number, const pool_rows_t *rows,
     const void **results, size_t *size, void *data);
@@ -884,8 +885,9 @@ typedef struct pool_job {
  * scatter: out; set before a hook is called. job: read during the call alone.
  * Errors: POOL_EINVAL (no rows, no execute, neither or both of values and
  *   items, a list with another number of values, an unknown schedule or flag,
- *   a chunk with a static schedule, a member out of range; peers with another
- *   schedule, with retries or with more ranks than workers); POOL_EFORMAT
+ *   a chunk with a static schedule, a member out of range, more chunks than
+ *   max_pending; peers with another schedule, with retries or with more ranks
+ *   than workers); POOL_EFORMAT
  *   (items or build_arguments not well-formed); POOL_ETOOBIG (a chunk above
  *   max_argument); POOL_ENOFUNC; what restore returned; those of pool_submit.
  *   On error nothing runs.

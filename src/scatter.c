@@ -136,6 +136,22 @@ restore_one(struct pool_scatter *s, const pool_job_t *job, size_t rank)
     return 0;
 }
 
+/* A peer that does not run would fail the others: all run, or none. */
+static void
+keep_all_or_none(struct pool_scatter *s)
+{
+    size_t here = 0;
+
+    for (size_t i = 0; i < s->results.count; i++)
+        here += s->restored[i].here;
+    if (here == s->results.count)
+        return;
+    for (size_t i = 0; i < s->results.count; i++) {
+        pool__free(s->restored[i].data);
+        s->restored[i] = (struct pool__restored){.here = false};
+    }
+}
+
 /* Code of the program runs: the pool may go meanwhile, the core does not. */
 static int
 restore_all(struct pool_scatter *s, const pool_job_t *job)
@@ -153,6 +169,8 @@ restore_all(struct pool_scatter *s, const pool_job_t *job)
     core->cells_out--;
     if (rc == 0 && core->pool == NULL)
         rc = pool__fail(POOL_ESHUTDOWN, "pool_scatter: the pool has ended");
+    if (rc == 0 && (job->flags & POOL_JOB_PEERS) != 0)
+        keep_all_or_none(s);
     return rc;
 }
 
@@ -164,6 +182,19 @@ drop_tasks(struct pool_scatter *s)
 {
     for (size_t i = 0; i < s->results.count && s->futures[i] != NULL; i++)
         pool__task_unmake(s->futures[i]);
+}
+
+/* While restore ran, another thread may have resized the pool. */
+static int
+make_group(struct pool *pool, struct pool_scatter *s)
+{
+    size_t ranks = s->results.count;
+
+    if (ranks > (size_t)pool->workers)
+        return pool__fail(POOL_EINVAL,
+            "pool_scatter: %zu peers, the pool has %d workers", ranks,
+            pool->workers);
+    return pool__group_make(&pool->sched, s->futures, ranks);
 }
 
 static int
@@ -184,7 +215,7 @@ make_tasks(struct pool *pool, struct pool_scatter *s, const pool_job_t *job)
     }
     if (rc == 0 && (job->flags & POOL_JOB_PEERS) != 0 &&
         pool->drive != POOL__DRIVE_SERIAL)
-        rc = pool__group_make(&pool->sched, s->futures, s->results.count);
+        rc = make_group(pool, s);
     if (rc < 0)
         drop_tasks(s);
     return rc;
@@ -287,6 +318,10 @@ scatter(struct pool *pool, pool_scatter_t **out, const pool_job_t *job)
     if (ranks > INT_MAX)
         return pool__fail(
             POOL_EINVAL, "pool_scatter: job.chunk makes %zu chunks", ranks);
+    if (pool->max_pending != 0 && ranks > pool->max_pending)
+        return pool__fail(POOL_EINVAL,
+            "pool_scatter: %zu chunks, options.max_pending is %zu", ranks,
+            pool->max_pending);
     struct pool_scatter *s = scatter_new(pool, job, ranks);
     if (s == NULL)
         return pool__fail(POOL_ENOMEM, "pool_scatter: %zu rows", job->rows);

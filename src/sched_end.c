@@ -85,11 +85,12 @@ pool__sched_take_running(struct pool__sched *s, struct pool_future *task)
     struct pool__proc *proc = task->proc;
     uint64_t ordinal = task->ordinal;
 
-    pool__channel_ask(&proc->channel, ordinal);
     task->refs++; /* it may settle while we look */
     bool claimed, has = still_has(s, proc, ordinal);
-    if (has)
+    if (has) { /* asked sooner, it could end while we look */
+        pool__channel_ask(&proc->channel, ordinal);
         (void)kill_worker(s, proc, &claimed);
+    }
     task->refs--;
     return has;
 }

@@ -40,7 +40,9 @@ matrix()
 ${counts:-0 1}
 END
     [ $status -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
-    if cmp "$dir/serial.rows" "$dir/$name.rows" >>"$dir/out" 2>&1; then
+    if [ "$name" = serial ]; then
+        : # what the others are compared with
+    elif cmp "$dir/serial.rows" "$dir/$name.rows" >>"$dir/out" 2>&1; then
         good=$((good + 1))
     else
         bad=$((bad + 1))

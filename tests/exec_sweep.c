@@ -3,6 +3,7 @@
 #include "drives.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -596,6 +597,95 @@ restore_fails(const struct drive *d)
     each_backend(d, run_restore_fails);
 }
 
+/* Peers run all together or not at all. */
+static int
+execute_peer(pool_call_t *call, void *model, const pool_rows_t *rows)
+{
+    double sum = 0;
+    int rc = pool_allreduce(
+        pool_call_comm(call), rows->values, &sum, 1, POOL_DOUBLE, POOL_SUM);
+
+    (void)model;
+    return rc < 0 ? pool_call_fail(call, 9, "%s", pool_errmsg())
+                  : pool_call_return(call, "ad", &sum, (size_t)1);
+}
+
+static pool_job_t
+peers_of(struct store *store)
+{
+    pool_job_t job = job_of(&store->diary);
+
+    job.schedule = POOL_STATIC;
+    job.flags = POOL_JOB_PEERS;
+    job.execute = execute_peer;
+    job.rows = 2;
+    return job;
+}
+
+static void
+peers_are_restored_together(const struct drive *d)
+{
+    pool_t *pool = drive_pool(d, 2);
+
+    for (int most = 0; most <= 2; most++) {
+        struct store store = {.most = most};
+        pool_job_t job = peers_of(&store);
+        pool_scatter_t *scatter;
+        pool_results_t *results;
+        double out[2];
+        job.restore = restore;
+        ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
+        ck_assert_int_eq(gather(d, scatter, &results), 0);
+        ck_assert_uint_eq(pool_results_failed(results), 0);
+        ck_assert_int_eq(pool_results_matrix(results, 1, out, NULL), 0);
+        ck_assert(
+            out[1] == (most == 2 ? 2 * values[1] : values[0] + values[1]));
+        ck_assert_int_eq(store.diary.settled, most == 2 ? 0 : 2);
+        pool_scatter_free(scatter);
+    }
+    drive_destroy(d, pool);
+}
+
+static pool_t *shrinking;
+
+static void *
+shrink(void *unused)
+{
+    (void)unused;
+    ck_assert_int_eq(pool_resize(shrinking, 1), 0);
+    return NULL;
+}
+
+static int
+restore_while_it_shrinks(int rank, const pool_rows_t *rows,
+    const void **results, size_t *size, void *data)
+{
+    pthread_t thread;
+
+    (void)rows;
+    (void)results;
+    (void)size;
+    (void)data;
+    if (rank == 0 && pthread_create(&thread, NULL, shrink, NULL) == 0)
+        pthread_join(thread, NULL);
+    return 0;
+}
+
+static void
+resized_while_peers_are_made(const struct drive *d)
+{
+    struct store store = {.most = 0};
+    pool_job_t job = peers_of(&store);
+    pool_scatter_t *scatter;
+
+    shrinking = drive_pool(d, 2);
+    job.restore = restore_while_it_shrinks;
+    ck_assert_int_eq(pool_scatter(shrinking, &scatter, &job), POOL_EINVAL);
+    ck_assert(strstr(pool_errmsg(), "2 peers") != NULL);
+    drive_works(d, shrinking);
+    drive_destroy(d, shrinking);
+}
+
 static const struct drive_case cases[] = {
     {"told_in_order", told_in_order, IN_ALL},
     {"a_pause_between_calls", a_pause_between_calls, IN_ALL},
@@ -608,6 +698,8 @@ static const struct drive_case cases[] = {
     {"freed_while_a_hook_runs", freed_while_a_hook_runs, IN_THREAD},
     {"restored_chunks_do_not_run", restored_chunks_do_not_run, IN_ALL},
     {"restore_fails", restore_fails, IN_ALL},
+    {"peers_are_restored_together", peers_are_restored_together, IN_ALL},
+    {"resized_while_peers_are_made", resized_while_peers_are_made, IN_THREAD},
     {NULL, NULL, 0},
 };
 

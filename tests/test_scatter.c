@@ -842,9 +842,16 @@ a_refused_scatter_runs_nothing(int unused)
     job.rows = 4;
     job.columns = 1;
     job.values = values;
-    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), POOL_EAGAIN);
+    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), POOL_EINVAL);
+    ck_assert(strstr(pool_errmsg(), "4 chunks") != NULL); /* for ever */
     ck_assert_ptr_null(scatter);
     job.rows = 3;
+    pool_future_t *f;
+    ck_assert_int_eq(pool_submit(pool, &f, task_double, "d", 1.0), 0);
+    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), POOL_EAGAIN);
+    ck_assert_ptr_null(scatter);
+    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), 0);
+    pool_future_free(f);
     ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
     pool_results_t *results;
     ck_assert_int_eq(pool_gather(scatter, PATIENCE_MS, &results), 0);
