@@ -276,7 +276,7 @@ bench_manager(void)
     /* The reference makes its workers for each scatter; here the pool is there
      * before, as it is in a program that scatters more than once. "cold" makes
      * and ends one each time. In the dynamic case both are warm. */
-    const struct sweep large = {"large", 1000000, 8, POOL_STATIC, 3, pool};
+    const struct sweep large = {"large", 1000000, 8, POOL_STATIC, 9, pool};
     const struct sweep cold = {"large", 1000000, 8, POOL_STATIC, 3, NULL};
     const struct sweep tiny = {"tiny", 10, 3, POOL_STATIC, 11, pool};
     const struct sweep dynamic = {"dynamic", 5000, 3, POOL_DYNAMIC, 3, pool};
