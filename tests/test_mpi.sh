@@ -40,8 +40,9 @@ ${CC-cc} -shared -fPIC "$srcdir/tests/mpi/plugin.c" -o "$dir/plugin.so" || exit 
 export MPI_TEST_PLUGIN="$dir/plugin.so"
 
 # The full suites run more of the same.
-sizes=3 times=1
-[ "${FORKPOOL_TEST_FULL-0}" != 1 ] || sizes="2 3 5" times="1 2 3"
+sizes=3 times=1 kinds=4 # of small.c: an allreduce
+[ "${FORKPOOL_TEST_FULL-0}" != 1 ] || sizes="2 3 5" times="1 2 3" \
+    kinds="0 1 2 3 4 5"
 for n in $sizes; do
     MPI_TEST_DIR=$(mktemp -d "$dir/XXXXXX")
     export MPI_TEST_DIR
@@ -86,9 +87,11 @@ expect "an initializer exits" 1 "forkpool: rank [12] on .*: the initializer call
 run -n 3 "$small" crash
 expect "a task crashes" 1 "forkpool: rank [12] on .*: killed by SIGSEGV in task 1"
 for time in $times; do
-    run -n 4 "$small" peer
-    expect "a peer is killed inside a collective, $time" 1 "signal 9"
-    grep "lives on" "$dir/out" && bad "the job lives on"
+    for kind in $kinds; do
+        run -n 4 "$small" peer 3 "$kind"
+        expect "a peer is killed inside collective $kind, $time" 1 "signal 9"
+        grep "lives on" "$dir/out" && bad "the job lives on"
+    done
 done
 run -n 3 "$small" hang
 expect "a task hangs for ever" 1 "task 1 still runs on rank [12] on .*; the job ends"

@@ -51,30 +51,58 @@ exit_at_start(pool_call_t *call)
     return call_exit(call);
 }
 
-/* The last rank is killed while the others wait for it in a collective. */
+enum { BARRIER, BCAST, BCAST_VALUE, ALLGATHER, ALLREDUCE, GATHERV };
+
+static int
+meet(pool_comm_t *comm, int kind)
+{
+    const size_t sizes[] = {8, 8, 8};
+    unsigned char value[] = {1};
+    int64_t numbers[3] = {1, 2, 3}, to[3];
+    const pool_part_t *parts;
+    const void *out;
+    size_t size;
+
+    switch (kind) {
+    case BCAST:
+        return pool_bcast(comm, numbers, sizeof numbers);
+    case BCAST_VALUE:
+        return pool_bcast_value(comm, value, sizeof value, &out, &size);
+    case ALLGATHER:
+        return pool_allgather(comm, numbers, sizeof numbers, &parts);
+    case ALLREDUCE:
+        return pool_allreduce(comm, numbers, to, 3, POOL_INT64, POOL_SUM);
+    case GATHERV:
+        return pool_gatherv(comm, numbers, 8, to, sizeof to, sizes);
+    default:
+        return pool_barrier(comm);
+    }
+}
+
+/* The last of three ranks is killed while the others wait for it in the
+ * collective that the rows name, which has been made once. */
 static int
 be_killed(pool_call_t *call, void *model, const pool_rows_t *rows)
 {
     pool_comm_t *comm = pool_call_comm(call);
-    int rc = pool_barrier(comm);
+    int kind = (int)rows->values[0], rc = meet(comm, kind);
 
     (void)model;
-    (void)rows;
-    if (rc == 0 && pool_comm_rank(comm) == pool_comm_size(comm) - 1)
+    if (rc == 0 && pool_comm_rank(comm) == 2)
         raise(SIGKILL);
-    return rc == 0 ? pool_barrier(comm) : rc;
+    return rc == 0 ? meet(comm, kind) : rc;
 }
 
 static void
-kill_a_peer(pool_t *pool)
+kill_a_peer(pool_t *pool, int kind)
 {
-    static const double values[64];
+    const double values[] = {kind, kind, kind};
     pool_job_t job = POOL_JOB_INIT;
     pool_scatter_t *scatter;
     pool_results_t *results;
 
     job.execute = be_killed;
-    job.rows = (size_t)pool_worker_count(pool);
+    job.rows = 3;
     job.columns = 1;
     job.values = values;
     job.flags = POOL_JOB_PEERS;
@@ -138,7 +166,7 @@ main(int argc, char **argv)
     if (pool != NULL && strcmp(what, "hang") == 0)
         start_hanging(pool);
     else if (pool != NULL && strcmp(what, "peer") == 0)
-        kill_a_peer(pool);
+        kill_a_peer(pool, argc > 3 ? atoi(argv[3]) : BARRIER);
     else if (pool != NULL)
         rc = ask(pool, fn);
     pool_destroy(pool);
