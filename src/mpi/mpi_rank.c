@@ -27,7 +27,7 @@ struct rank {
     struct pool__modules modules; /* this process's, in rank 0's order */
     uint64_t session;
     uint64_t calls; /* of the session, that came */
-    bool ended;     /* rank 0 wants no more of this session */
+    bool ended;     /* rank 0 has asked for its end */
     int status;     /* of the session's end */
     jmp_buf over;
     uint8_t *bytes; /* received and not read: [at, have) */
