@@ -87,9 +87,12 @@ double ceiling_large(size_t size, int times); /* bytes per second, both ways */
 double ceiling_memcpy(size_t size);           /* bytes per second */
 double ceiling_fork(int times);               /* seconds each */
 
-/* tasks.c: what more than one group uses. A pool of so many workers, ready;
- * tasks per second of no-ops; seconds from a crash to the next result. */
+/* tasks.c: what more than one group uses. A pool of so many workers, ready; a
+ * no-op of 64 bytes each way; tasks per second of them; seconds from a crash to
+ * the next result. */
 struct pool;
+struct pool_future;
+void bench_submit_noop(struct pool *pool, struct pool_future **future);
 struct pool *bench_pool(int workers);
 double bench_noop(size_t tasks, size_t window, int workers);
 double bench_respawn(struct pool *pool, double *samples, size_t n);

@@ -10,16 +10,6 @@
 
 #include "bench.h"
 
-static int
-noop(pool_call_t *call)
-{
-    const void *data;
-    size_t size;
-
-    pool_call_bytes(call, &data, &size);
-    return pool_call_return_bytes(call, data, size);
-}
-
 /* ---- many pending tasks ------------------------------------------------- */
 
 /* While it is shut the workers sit in a task each, so that what is submitted
@@ -42,15 +32,6 @@ struct flood {
     pool_future_t **futures; /* a ring of all that are pending */
     size_t pending;
 };
-
-static void
-submit_noop(pool_t *pool, pool_future_t **future)
-{
-    static const uint8_t payload[64] = {1};
-
-    bench_check(
-        pool_submit_bytes(pool, future, NULL, noop, payload, sizeof payload));
-}
 
 /* So many tasks pending behind a shut gate. The room for the futures is
  * touched before. */
@@ -75,7 +56,7 @@ static void
 flood_fill(struct flood *f)
 {
     for (size_t i = 0; i < f->pending; i++)
-        submit_noop(f->pool, &f->futures[i]);
+        bench_submit_noop(f->pool, &f->futures[i]);
 }
 
 static void
@@ -132,7 +113,7 @@ cost_with_pending(const void *arg)
     double began = bench_now();
     for (size_t r = 0; r < rounds; r++) {
         for (size_t i = 0; i < pending; i++)
-            submit_noop(pool, &futures[i]);
+            bench_submit_noop(pool, &futures[i]);
         for (size_t i = 0; i < pending; i++) {
             bench_check(pool_future_error(futures[i], -1));
             pool_future_free(futures[i]);
@@ -191,7 +172,7 @@ seconds_beside_long(size_t place)
         if (i == place)
             bench_check(pool_submit(pool, &futures[i], rest, ""));
         else
-            submit_noop(pool, &futures[i]);
+            bench_submit_noop(pool, &futures[i]);
     for (size_t i = 0; i < N; i++)
         if (i != place)
             bench_check(pool_future_error(futures[i], -1));

@@ -32,8 +32,8 @@ noop(pool_call_t *call)
 
 /* ---- many no-ops -------------------------------------------------------- */
 
-static void
-submit_noop(pool_t *pool, pool_future_t **future)
+void
+bench_submit_noop(pool_t *pool, pool_future_t **future)
 {
     static const uint8_t payload[64] = {1};
 
@@ -104,7 +104,8 @@ double
 bench_noop(size_t tasks, size_t window, int workers)
 {
     pool_t *pool = bench_pool(workers);
-    double rate = run_ring(pool, tasks, window, submit_noop, collect_noop);
+    double rate =
+        run_ring(pool, tasks, window, bench_submit_noop, collect_noop);
 
     pool_destroy(pool);
     return rate;
@@ -210,7 +211,7 @@ library_roundtrip(const struct roundtrip *r, double *samples, size_t n)
     pin(r->host);
     for (size_t i = 0; i < n; i++) {
         double began = bench_now();
-        submit_noop(pool, &future);
+        bench_submit_noop(pool, &future);
         bench_check(pool_future_error(future, -1));
         samples[i] = bench_now() - began;
         pool_future_free(future);
@@ -459,7 +460,7 @@ bench_respawn(pool_t *pool, double *samples, size_t n)
         bench_check(pool_submit(pool, &crash, die, ""));
         pool_future_error(crash, -1);
         double began = bench_now();
-        submit_noop(pool, &next);
+        bench_submit_noop(pool, &next);
         bench_check(pool_future_error(next, -1));
         samples[i] = bench_now() - began;
         pool_future_free(crash);

@@ -15,9 +15,9 @@
 #include "proto.h"
 
 #define AHEAD_NS 1000000u /* work queued at a worker */
-#define NEXT_NS                                                                \
-    5000000u      /* the longest task that may be next to one that runs:       \
-                     to be woken for it costs some per cent of that */
+/* The longest task that may wait behind one that runs: to wake a worker for it
+ * costs some per cent of that. */
+#define NEXT_NS 5000000u
 #define PLENTY 4u /* tasks a worker: fewer are kept for whoever is idle */
 #define LOOKS 4   /* at workers that may take a task */
 #define SWEEP_MS 10
@@ -73,13 +73,12 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
 static struct pool__proc *
 pick(struct pool__sched *s, uint32_t estimate_ns)
 {
-    bool plenty = s->core->unsettled > PLENTY * (size_t)(s->table->ready + 1);
-    int looks = 0;
-
     if (!pool__list_empty(&s->idle))
         return proc_at(s->idle.next);
     if (estimate_ns >= NEXT_NS)
         return NULL;
+    bool plenty = s->core->unsettled > PLENTY * (size_t)(s->table->ready + 1);
+    int looks = 0;
     pool__list_each(node, &s->fed)
     {
         struct pool__proc *proc = proc_at(node);

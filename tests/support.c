@@ -102,6 +102,29 @@ test_pool_of_liars(int workers)
     return make_pool(workers, POOL_NONE);
 }
 
+pool_t *
+test_pool_on(int backend, int workers)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_t *pool = NULL;
+
+    options.backend = backend;
+    options.workers = workers;
+    ck_assert_msg(pool_create(&pool, &options) == 0, "%s", pool_errmsg());
+    return pool;
+}
+
+int
+test_encode(pool_enc_t *enc, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    int rc = pool_vencode(enc, format, args);
+    va_end(args);
+    return rc;
+}
+
 static void
 pause_ms(int ms)
 {

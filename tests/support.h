@@ -46,6 +46,12 @@ pool_t *test_pool(int workers);
  * back: no reply of theirs is taken from memory before it stands there. */
 pool_t *test_pool_of_liars(int workers);
 
+/* A pool of that backend. */
+pool_t *test_pool_on(int backend, int workers);
+
+/* pool_vencode with the values given: one item after the other. */
+int test_encode(pool_enc_t *enc, const char *format, ...);
+
 /* The state letter of a process, as in /proc/PID/stat; 0: there is none. */
 char test_state(pid_t pid);
 /* Wait until a process has ended. */

@@ -22,18 +22,6 @@ static const struct setting settings[] = {
     {POOL_FORK, 8},
 };
 
-static pool_t *
-make(const struct setting *setting)
-{
-    pool_options_t options = POOL_OPTIONS_INIT;
-    pool_t *pool = NULL;
-
-    options.backend = setting->backend;
-    options.workers = setting->workers;
-    ck_assert_msg(pool_create(&pool, &options) == 0, "%s", pool_errmsg());
-    return pool;
-}
-
 /* ---- (base + p) * mult ------------------------------------------------ */
 
 struct linear {
@@ -80,7 +68,7 @@ check_linear(const struct setting *setting, double base, size_t n)
     pool_scatter_t *scatter;
     pool_results_t *results, *again;
     const pool_local_results_t *locals;
-    pool_t *pool = make(setting);
+    pool_t *pool = test_pool_on(setting->backend, setting->workers);
     size_t count, row = 0;
     size_t k = (size_t)setting->workers < n ? (size_t)setting->workers : n;
 
@@ -171,7 +159,7 @@ array_split(int unused)
     test_begin();
     for (size_t t = 0; t < COUNT(table); t++) {
         struct setting setting = {POOL_FORK, table[t].workers};
-        pool_t *pool = make(&setting);
+        pool_t *pool = test_pool_on(setting.backend, setting.workers);
         pool_job_t job = POOL_JOB_INIT;
         pool_scatter_t *scatter;
         pool_results_t *results;
@@ -208,7 +196,7 @@ grid(int unused)
         values[i][2] = i % 6;
     }
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(&settings[s]);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         pool_job_t job = POOL_JOB_INIT;
         pool_scatter_t *scatter;
         pool_results_t *results;
@@ -279,7 +267,7 @@ sweep_with_infeasible_rows(int unused)
         values[i][1] = b[i % 3];
     }
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(&settings[s]);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         pool_job_t job = POOL_JOB_INIT;
         pool_scatter_t *scatter;
         pool_results_t *results;
@@ -333,17 +321,6 @@ execute_list(pool_call_t *call, void *model, const pool_rows_t *rows)
     return pool_call_return(call, "ad", lengths, rows->count);
 }
 
-static int
-encode_more(pool_enc_t *enc, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    int rc = pool_vencode(enc, format, args);
-    va_end(args);
-    return rc;
-}
-
 /* Strings, arrays and mixed rows; arrays are read in place at every rank. */
 static void
 mixed_lists(int unused)
@@ -357,14 +334,14 @@ mixed_lists(int unused)
     (void)unused;
     test_begin();
     pool_enc_init(&enc, bytes, sizeof bytes);
-    encode_more(&enc, "sad", "hello", three, (size_t)3);
+    test_encode(&enc, "sad", "hello", three, (size_t)3);
     pool_enc_array(&enc, 2);
-    encode_more(&enc, "sds", "ab", 0.5, "");
+    test_encode(&enc, "sds", "ab", 0.5, "");
     pool_enc_array(&enc, 2);
-    encode_more(&enc, "sdad", "x", 2.5, three, (size_t)3);
+    test_encode(&enc, "sdad", "x", 2.5, three, (size_t)3);
     ck_assert_int_eq(pool_enc_finish(&enc, &size), 0);
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(&settings[s]);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         pool_job_t job = POOL_JOB_INIT;
         pool_scatter_t *scatter;
         pool_results_t *results;
@@ -432,7 +409,7 @@ built_once_released_once(int unused)
     (void)unused;
     test_begin();
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(&settings[s]);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         pool_scatter_t *scatters[2];
         pool_results_t *results;
         memset(counts, 0, 2 * sizeof *counts);
@@ -497,7 +474,7 @@ a_model_serves_two_ranks(int unused)
 
     (void)unused;
     test_begin();
-    pool = make(&setting);
+    pool = test_pool_on(setting.backend, setting.workers);
     ck_assert_int_eq(pool_submit(pool, &busy, task_gate, "tt",
                          ADDRESS(&words[0]), ADDRESS(&words[1])),
         0);
@@ -567,7 +544,7 @@ failed_ranks(int unused)
 
     (void)unused;
     test_begin();
-    pool = make(&setting);
+    pool = test_pool_on(setting.backend, setting.workers);
     job.execute = execute_or_die;
     job.rows = 8;
     job.columns = 1;
@@ -641,7 +618,7 @@ partial_gather(int unused)
 
     (void)unused;
     test_begin();
-    pool = make(&setting);
+    pool = test_pool_on(setting.backend, setting.workers);
     job.execute = execute_gate;
     job.rows = 2;
     job.columns = 1;
@@ -690,7 +667,7 @@ wrong_number_of_results(int unused)
 
     (void)unused;
     test_begin();
-    pool = make(&setting);
+    pool = test_pool_on(setting.backend, setting.workers);
     job.execute = execute_too_few;
     job.rows = 4;
     job.columns = 1;
@@ -804,7 +781,7 @@ bad_jobs(int unused)
 
     (void)unused;
     test_begin();
-    pool = make(&setting);
+    pool = test_pool_on(setting.backend, setting.workers);
     for (size_t i = 0; i < COUNT(table); i++) {
         pool_scatter_t *scatter = NULL;
         ck_assert_int_eq(

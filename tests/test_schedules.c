@@ -24,18 +24,6 @@ static const struct plan {
     {POOL_DYNAMIC, 4}, {POOL_DYNAMIC, 1000000}, {POOL_GUIDED, 0},
     {POOL_GUIDED, 1}, {POOL_GUIDED, 5}, {POOL_GUIDED, 1000000}};
 
-static pool_t *
-make(int backend, int workers)
-{
-    pool_options_t options = POOL_OPTIONS_INIT;
-    pool_t *pool = NULL;
-
-    options.backend = backend;
-    options.workers = workers;
-    ck_assert_msg(pool_create(&pool, &options) == 0, "%s", pool_errmsg());
-    return pool;
-}
-
 static pool_job_t
 job_of(pool_execute_fn execute, const double *values, size_t rows,
     size_t columns, const struct plan *plan)
@@ -144,7 +132,7 @@ chunks_are_as_promised(int unused)
     (void)unused;
     test_begin();
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(settings[s].backend, settings[s].workers);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         for (size_t p = 0; p < COUNT(plans); p++)
             for (size_t n = 0; n < COUNT(rows); n++)
                 check_chunks(
@@ -175,7 +163,7 @@ upstream_values(int unused)
     (void)unused;
     test_begin();
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(settings[s].backend, settings[s].workers);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         pool_job_t job = job_of(execute_linear, values, 5, 1, &plan);
         pool_scatter_t *scatter;
         const pool_local_results_t *locals;
@@ -224,7 +212,7 @@ same_rows_everywhere(int unused)
         values[i][1] = i + 0.1;
     }
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(settings[s].backend, settings[s].workers);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         for (size_t p = 0; p < COUNT(plans); p++) {
             pool_job_t job =
                 job_of(execute_noise, values[0], 500, 2, &plans[p]);
@@ -264,7 +252,7 @@ bits_are_kept(int unused)
     test_begin();
     memcpy(values, bits, sizeof bits);
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(settings[s].backend, settings[s].workers);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         for (size_t p = 0; p < COUNT(plans); p++) {
             pool_job_t job =
                 job_of(execute_identity, values, COUNT(bits), 1, &plans[p]);
@@ -310,17 +298,6 @@ execute_ragged(pool_call_t *call, void *model, const pool_rows_t *rows)
     return pool_call_return(call, "ad", out, rows->count);
 }
 
-static int
-encode_more(pool_enc_t *enc, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    int rc = pool_vencode(enc, format, args);
-    va_end(args);
-    return rc;
-}
-
 static void
 ragged_lists(int unused)
 {
@@ -333,14 +310,14 @@ ragged_lists(int unused)
     (void)unused;
     test_begin();
     pool_enc_init(&enc, bytes, sizeof bytes);
-    encode_more(
+    test_encode(
         &enc, "sadsads", "hello", three, (size_t)3, "x", three, (size_t)1, "");
     pool_enc_array(&enc, 2);
-    encode_more(&enc, "sad", "abc", three, (size_t)3);
-    encode_more(&enc, "ads", three, (size_t)3, "zz");
+    test_encode(&enc, "sad", "abc", three, (size_t)3);
+    test_encode(&enc, "ads", three, (size_t)3, "zz");
     ck_assert_int_eq(pool_enc_finish(&enc, &size), 0);
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(settings[s].backend, settings[s].workers);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         for (size_t p = 0; p < COUNT(plans); p++) {
             pool_job_t job = job_of(execute_ragged, NULL, 8, 0, &plans[p]);
             pool_scatter_t *scatter;
@@ -380,7 +357,7 @@ seeds_are_of_the_first_row(int unused)
     (void)unused;
     test_begin();
     for (size_t s = 0; s < COUNT(settings); s++) {
-        pool_t *pool = make(settings[s].backend, settings[s].workers);
+        pool_t *pool = test_pool_on(settings[s].backend, settings[s].workers);
         for (int i = 0; i < 2; i++) {
             pool_job_t job =
                 job_of(execute_seed, values, 20, 1, i == 0 ? &one : &plan);
@@ -446,7 +423,7 @@ retries(int unused)
             values[i][0] = i % 4;
             values[i][1] = (double)ADDRESS(&words[i]);
         }
-        pool_t *pool = make(POOL_FORK, 8);
+        pool_t *pool = test_pool_on(POOL_FORK, 8);
         pool_job_t job = job_of(execute_once_bad, values[0], 6, 2, plan);
         job.chunk = plan->schedule != POOL_STATIC ? 1 : 0;
         job.deadline_ms = 1000;
@@ -488,7 +465,7 @@ retries_of_a_serial_pool(int unused)
 
     (void)unused;
     test_begin();
-    pool_t *pool = make(POOL_SERIAL, 1);
+    pool_t *pool = test_pool_on(POOL_SERIAL, 1);
     pool_job_t job = job_of(execute_once_bad, values, 1, 2, &plan);
     pool_scatter_t *scatter;
     job.retries = 1;
@@ -533,7 +510,7 @@ a_chunk_is_cancelled(int unused)
     test_begin();
     for (int i = 0; i < 4; i++)
         values[i] = (double)ADDRESS(words);
-    pool_t *pool = make(POOL_FORK, 1);
+    pool_t *pool = test_pool_on(POOL_FORK, 1);
     pool_job_t job = job_of(execute_gate, values, 4, 1, &plan);
     ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
     ck_assert(test_await(&words[0], 1));
@@ -567,7 +544,7 @@ priorities(int unused)
     test_begin();
     for (int i = 0; i < 2; i++)
         values[i] = (double)ADDRESS(words);
-    pool_t *pool = make(POOL_FORK, 1);
+    pool_t *pool = test_pool_on(POOL_FORK, 1);
     pool_job_t job = job_of(execute_gate, values, 1, 1, &plan);
     ck_assert_int_eq(pool_scatter(pool, &scatters[0], &job), 0);
     ck_assert(test_await(&words[0], 1));

@@ -11,18 +11,6 @@
 #define ADDRESS(p) ((uint64_t)(uintptr_t)(p))
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
-static pool_t *
-make(int backend, int workers)
-{
-    pool_options_t options = POOL_OPTIONS_INIT;
-    pool_t *pool = NULL;
-
-    options.backend = backend;
-    options.workers = workers;
-    ck_assert_msg(pool_create(&pool, &options) == 0, "%s", pool_errmsg());
-    return pool;
-}
-
 static int
 execute_double(pool_call_t *call, void *model, const pool_rows_t *rows)
 {
@@ -125,7 +113,7 @@ a_build_that_fails_once(int unused)
     counts = test_shared(sizeof *counts);
     test_begin();
     for (size_t t = 0; t < COUNT(table); t++) {
-        pool_t *pool = make(POOL_FORK, 2);
+        pool_t *pool = test_pool_on(POOL_FORK, 2);
         pool_job_t job = job_of(execute_counted, values, 20);
         pool_scatter_t *scatter;
         const pool_local_results_t *l;
@@ -170,7 +158,7 @@ one_build_a_worker(int unused)
     memset(many, 7, 1 << 20);
     test_begin();
     for (int workers = 1; workers <= 3; workers++) {
-        pool_t *pool = make(POOL_FORK, workers);
+        pool_t *pool = test_pool_on(POOL_FORK, workers);
         for (int i = 0; i < 3; i++) {
             pool_job_t job = job_of(execute_counted, values, 200);
             pool_scatter_t *scatter;
@@ -225,7 +213,7 @@ results_that_do_not_fit(int unused)
     (void)unused;
     test_begin();
     for (size_t w = 0; w < COUNT(words); w++) {
-        pool_t *pool = make(POOL_FORK, 2);
+        pool_t *pool = test_pool_on(POOL_FORK, 2);
         size_t rows = 6 + 2 * w;
         pool_job_t job = job_of(execute_odd, values, rows);
         pool_scatter_t *scatter;
@@ -290,7 +278,7 @@ a_million_rows(int unused)
     for (size_t i = 0; i < n; i++)
         values[i] = (double)i;
     test_begin();
-    pool_t *pool = make(POOL_FORK, 2);
+    pool_t *pool = test_pool_on(POOL_FORK, 2);
     pool_job_t job = job_of(execute_some, values, n);
     job.chunk = chunk;
     run(pool, &scatter, &job); /* its memory is the next one's */
@@ -365,7 +353,7 @@ bad_jobs(int unused)
     (void)unused;
     test_begin();
     for (int backend = POOL_FORK; backend <= POOL_SERIAL; backend++) {
-        pool_t *pool = make(backend, 1);
+        pool_t *pool = test_pool_on(backend, 1);
         for (size_t i = 0; i < COUNT(table); i++) {
             pool_scatter_t *scatter = NULL;
             ck_assert_int_eq(
@@ -441,7 +429,7 @@ no_memory(int unused)
     (void)unused;
     test_begin();
     for (int backend = POOL_FORK; backend <= POOL_SERIAL; backend++) {
-        pool_t *pool = make(backend, 2);
+        pool_t *pool = test_pool_on(backend, 2);
         pool_job_t job = job_of(execute_double, values, 6);
         pool_scatter_t *scatter = NULL;
         pool_results_t *results;
@@ -497,7 +485,7 @@ freed_while_it_runs(int unused)
     counts = test_shared(sizeof *counts);
     words = test_shared(2 * sizeof *words);
     test_begin();
-    pool_t *pool = make(POOL_FORK, 1);
+    pool_t *pool = test_pool_on(POOL_FORK, 1);
     pool_job_t job = job_of(execute_and_die_once, values, 6);
     pool_encode(bytes, sizeof bytes, &job.build_arguments_size, "ay", "12345",
         (size_t)5);
