@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "pool.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -292,6 +293,17 @@ check_functions(struct pool *pool, const pool_options_t *o)
         "pool_create: options.finalizer");
 }
 
+/* What depends on how many CPUs there are for the workers; those of a foreign
+ * maker have their own. */
+static void
+fit_cpus(struct pool *pool)
+{
+    int cpus = pool__usable_cpus();
+
+    pool->sched.cpus = pool->table.forkserver.foreign ? INT_MAX : cpus;
+    pool__spin_fit(pool, cpus);
+}
+
 static int
 create_from(
     struct pool *pool, const pool_options_t *o, struct pool__forkserver *server)
@@ -303,7 +315,7 @@ create_from(
         return rc;
     }
     (void)pool__oom_kill_seen(); /* what was before is no news */
-    pool__spin_fit(pool, pool__usable_cpus());
+    fit_cpus(pool);
     note_threads(pool);
     rc = check_functions(pool, o);
     if (rc == 0)
@@ -468,7 +480,7 @@ resize(struct pool *pool, int workers)
     if (rc < 0)
         return rc;
     pool->workers = workers;
-    pool__spin_fit(pool, pool__usable_cpus());
+    fit_cpus(pool);
     pool__life_resize(&pool->sched, workers);
     return 0;
 }

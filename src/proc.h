@@ -74,6 +74,8 @@ struct pool__proc {
                                         sent to; NULL: none */
         bool timed;                  /* it may hold tasks with deadlines */
         bool slow;                   /* it didn't begin what it was sent */
+        bool quick;                  /* what it holds takes no time */
+        bool counted;                /* among those of which that is true */
         bool closed;                 /* no more tasks: it retires */
     } sched;
     void *owner;

@@ -19,7 +19,11 @@
  * costs some per cent of that. */
 #define NEXT_NS 5000000u
 #define PLENTY 4u /* tasks a worker: fewer are kept for whoever is idle */
-#define LOOKS 4   /* at workers that may take a task */
+/* Tasks that take less don't sleep: more workers than CPUs would only take
+ * turns at them. */
+#define QUICK_NS 5000u
+#define RUN_MOST 64 /* such tasks that one worker is given in a row */
+#define LOOKS 4     /* at workers that may take a task */
 #define SWEEP_MS 10
 #define SAMPLED_FIRST 1024u /* tasks whose time in the queue is measured */
 #define SAMPLED_EACH 16u    /* and of the later ones every so many'th */
@@ -48,11 +52,31 @@ takes_next(const struct pool__proc *proc)
     return proc->channel.held == 1 && proc->sched.queued_ns < NEXT_NS;
 }
 
+/* Whether it counts among those that are busy with quick tasks. */
+static void
+count_quick(struct pool__sched *s, struct pool__proc *proc, bool quick)
+{
+    s->quick += quick - proc->sched.counted;
+    proc->sched.counted = quick;
+}
+
+void
+pool__sched_displace(struct pool__sched *s, struct pool__proc *proc)
+{
+    pool__list_remove(&proc->sched.place);
+    pool__list_remove(&proc->sched.dirty);
+    count_quick(s, proc, false);
+}
+
 void
 pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
 {
+    bool serves = pool__proc_serves(proc);
+
     pool__list_remove(&proc->sched.place);
-    if (!pool__proc_serves(proc) || !pool__channel_has_room(&proc->channel))
+    count_quick(
+        s, proc, serves && proc->channel.held != 0 && proc->sched.quick);
+    if (!serves || !pool__channel_has_room(&proc->channel))
         return;
     if (proc->channel.held == 0) {
         proc->sched.queued_ns = 0;
@@ -69,11 +93,19 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
         pool__list_append(&s->fed, &proc->sched.place);
 }
 
+/* Whether somebody who is idle takes a task that may run this long. */
+static bool
+wakes_idle(const struct pool__sched *s, uint32_t estimate_ns)
+{
+    return !pool__list_empty(&s->idle) &&
+           (estimate_ns >= QUICK_NS || s->quick < s->cpus);
+}
+
 /* Who takes a task that may run this long; NULL: it must wait. */
 static struct pool__proc *
 pick(struct pool__sched *s, uint32_t estimate_ns)
 {
-    if (!pool__list_empty(&s->idle))
+    if (wakes_idle(s, estimate_ns))
         return proc_at(s->idle.next);
     if (estimate_ns >= NEXT_NS)
         return NULL;
@@ -143,15 +175,13 @@ account(
     s->core->stats.bytes_sent += task->size;
     if (pool__unlikely(task->submitted_ns != 0))
         measure_queue_time(s, task);
-    if (!uv_is_active((uv_handle_t *)&s->sweep))
-        uv_timer_again(&s->sweep);
     if (pool__unlikely(pool__sched_limit(s, task) != 0)) {
         proc->sched.timed = true;
         pool__sched_watch_deadline(s, proc);
     }
 }
 
-/* Send the task; it is in no queue. */
+/* Send the task. */
 static void
 give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
 {
@@ -160,8 +190,11 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
         .flags = task->function,
         .id = pool__frame_id(task->number, task->sends++)};
     struct pool__job *job = pool__job_of(task);
+    bool quick = task->estimate_ns < QUICK_NS;
     int rc = introduce(s, proc, task->function);
 
+    pool__list_remove(&task->node);
+    proc->sched.quick = quick && (proc->sched.quick || proc->channel.held == 0);
     if (rc == 0 && pool__unlikely(job != NULL))
         rc = pool__job_introduce(proc, job);
     if (rc == 0)
@@ -173,9 +206,6 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     }
     task->lent = rc == 1;
     account(s, proc, task);
-    pool__sched_place(s, proc);
-    pool__list_remove(&proc->sched.dirty);
-    pool__list_append(&s->dirty, &proc->sched.dirty);
 }
 
 /* Where the run time of such tasks is kept. */
@@ -228,19 +258,49 @@ next_task(struct pool__sched *s)
     return task;
 }
 
+/* Whether it is PROC's turn again without asking who else there is: to choose
+ * for each task costs more than to send a small one. */
+static bool
+goes_on(const struct pool__sched *s, const struct pool__proc *proc,
+    const struct pool_future *task)
+{
+    return task != NULL && task->estimate_ns < QUICK_NS &&
+           proc->sched.queued_ns < AHEAD_NS &&
+           !wakes_idle(s, task->estimate_ns) && may_have_more(s, proc) &&
+           pool__channel_has_room(&proc->channel);
+}
+
+/* Give PROC the task and, if they are quick, those that follow. The next. */
+static struct pool_future *
+give_run(
+    struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
+{
+    for (int n = 1;; n++) {
+        give(s, proc, task);
+        task = next_task(s);
+        if (n == RUN_MOST || !goes_on(s, proc, task))
+            break;
+    }
+    pool__sched_place(s, proc);
+    if (pool__list_empty(&proc->sched.dirty))
+        pool__list_append(&s->dirty, &proc->sched.dirty);
+    if (!uv_is_active((uv_handle_t *)&s->sweep))
+        uv_timer_again(&s->sweep);
+    return task;
+}
+
 /* Give out what goes next while somebody takes it. */
 static struct pool__proc *
 dispatch(struct pool__sched *s)
 {
     struct pool__proc *proc = NULL, *next;
-    struct pool_future *task;
 
-    while (!s->halted && (task = next_task(s)) != NULL) {
-        if ((next = pick(s, task->estimate_ns)) == NULL)
-            break;
+    if (s->halted || (pool__list_empty(&s->idle) && pool__list_empty(&s->fed)))
+        return NULL;
+    struct pool_future *task = next_task(s);
+    while (task != NULL && (next = pick(s, task->estimate_ns)) != NULL) {
         proc = next;
-        pool__list_remove(&task->node);
-        give(s, proc, task);
+        task = give_run(s, proc, task);
     }
     return proc;
 }
@@ -460,6 +520,7 @@ pool__sched_take_back(
             pool__sched_requeue(s, task);
     }
     proc->sched.queued_ns = NEXT_NS; /* nothing more until it is idle */
+    proc->sched.quick = false;
     pool__sched_place(s, proc);
     if (proc->sched.timed)
         pool__sched_watch_deadline(s, proc);

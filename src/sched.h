@@ -34,6 +34,8 @@ struct pool__sched {
     bool stirred;             /* a rank has settled: who waits may start now */
     bool halted;  /* nothing is given out: what is queued is cancelled */
     bool closing; /* what runs is cancelled too */
+    int cpus;     /* that the process may use */
+    int quick;    /* procs that hold tasks, and quick ones alone */
     struct pool__list idle;  /* procs that hold nothing, last used first */
     struct pool__list fed;   /* procs that hold something and may hold more */
     struct pool__list dirty; /* procs with buffered frames */
@@ -73,6 +75,8 @@ void pool__sched_end_scatter(
 
 /* Put a proc where its state says; give out what can be given. */
 void pool__sched_place(struct pool__sched *sched, struct pool__proc *proc);
+/* It gets no more: it is in no list. */
+void pool__sched_displace(struct pool__sched *sched, struct pool__proc *proc);
 void pool__sched_run(struct pool__sched *sched);
 /* Take back what PROC has not begun, from ordinal FIRST on. */
 void pool__sched_take_back(

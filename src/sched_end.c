@@ -67,8 +67,7 @@ kill_worker(struct pool__sched *s, struct pool__proc *proc, bool *claimed)
     struct pool_future *task;
 
     proc->sched.closed = true;
-    pool__list_remove(&proc->sched.place);
-    pool__list_remove(&proc->sched.dirty);
+    pool__sched_displace(s, proc);
     pool__channel_shut(&proc->channel);
     task = pool__channel_abandon(&proc->channel, claimed);
     if (task != NULL)
@@ -305,8 +304,7 @@ pool__sched_ended(struct pool__sched *s, struct pool__proc *proc)
     struct pool__list unbegun;
 
     pool__list_init(&unbegun);
-    pool__list_remove(&proc->sched.place);
-    pool__list_remove(&proc->sched.dirty);
+    pool__sched_displace(s, proc);
     describe(proc, &failure, text, sizeof text);
     pool__channel_shut(&proc->channel);
     sort_out(s, proc, &failure, &unbegun);
