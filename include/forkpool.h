@@ -880,8 +880,9 @@ typedef struct pool_job {
  * chunk is what is left over 2 x workers, but no less than `chunk` rows
  * (automatic: so that no rank gets more than 64 such smallest ones).
  * Where POOL_JOB_PEERS is set, the ranks start when so many workers are free,
- * and hold none until then; tasks submitted later may overtake them for at
- * most a second.
+ * and hold none until then; tasks and smaller groups that came later may
+ * overtake them, but each second second workers that become idle are kept for
+ * them, if the pool has enough.
  * scatter: out; set before a hook is called. job: read during the call alone.
  * Errors: POOL_EINVAL (no rows, no execute, neither or both of values and
  *   items, a list with another number of values, an unknown schedule or flag,

@@ -88,6 +88,7 @@ pool__alarm_open(struct pool *pool)
         return pool__fail(rc, "a timer's watch: %s", pool_strerror(rc));
     }
     pool->alarm.fd = fd;
+    (void)pool__look_away(pool); /* others sleep on the loop's descriptor */
     pool->alarm.heard = false;
     pool->alarm.handle.data = pool;
     pool->loop.data = &pool->stale;

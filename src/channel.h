@@ -57,7 +57,7 @@ struct pool__inbox {
     size_t piece; /* bytes read or written at once, at most */
 };
 
-#define POOL__INBOX_MIN (POOL__REPLY_BUFFER + 2 * POOL__LARGE)
+#define POOL__INBOX_MIN (4 * POOL__LARGE)
 
 struct pool__channel {
     const struct pool__channel_events *events;
@@ -73,6 +73,7 @@ struct pool__channel {
     bool writing;             /* writable is watched: the pipe was full */
     bool grown_out, grown_in; /* larger pipes were asked for */
     bool starved;             /* it was not read, for want of time */
+    bool looks;               /* the worker is told so, see region.h */
 
     /* Tasks in the worker's hands: ordinals head to tail - 1. */
     struct pool__sent *sent; /* a ring of POOL__RING */
@@ -91,9 +92,9 @@ struct pool__channel {
     } large;
     struct pool__buf behind; /* and after that, the library's own frames */
 
-    /* The reply stream: bytes [0, read) came over the pipe, [0, consumed)
+    /* The reply stream: PIPED bytes came over the pipe, [0, consumed)
      * are handled or in rest or big. */
-    uint64_t read, consumed;
+    uint64_t piped, consumed;
     struct pool__buf rest; /* the beginning of a frame */
     struct {               /* or a large one on its way */
         struct pool__frame frame;
@@ -163,7 +164,9 @@ void pool__channel_spin(struct pool__channel *channel, uint64_t ns);
 static inline void
 pool__channel_look(struct pool__channel *channel, bool looks)
 {
-    pool__store(&channel->region->looks, looks);
+    if (channel->looks != looks)
+        pool__store(&channel->region->looks, looks);
+    channel->looks = looks;
 }
 /* Whether a reply stands in the buffer that was not taken. */
 static inline bool
@@ -181,8 +184,9 @@ void pool__channel_violate(struct pool__channel *channel, const char *what);
 
 /* Read what has come; at most BUDGET bytes. */
 void pool__channel_read(struct pool__channel *channel, size_t budget);
-/* Take finished replies from the region that were not written. */
-void pool__channel_collect(struct pool__channel *channel);
+/* Take finished replies from the region that were not written. False: there
+ * were none. */
+bool pool__channel_collect(struct pool__channel *channel);
 /* The worker is dead: read and collect all there is. */
 void pool__channel_drain(struct pool__channel *channel);
 /* Nothing is read any more, and what is buffered is not written. */

@@ -15,8 +15,9 @@
 #include "mem.h"
 #include "proto.h"
 
-#define DRAIN_MOST (4u << 20) /* bytes; more than a pipe holds */
-#define BIG_STEP (1u << 20)   /* first allocation for a large result */
+#define DRAIN_MOST (4u << 20)    /* bytes; more than a pipe holds */
+#define BIG_STEP (1u << 20)      /* first allocation for a large result */
+#define COLLECT_STEP (64u << 10) /* bytes that stay in the nearest caches */
 
 const char pool__channel_no_memory[] = "no memory for a result";
 
@@ -246,12 +247,23 @@ consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
     keep_rest(ch, bytes, ch->broken ? 0 : n);
 }
 
-/* Bytes of the stream that were collected and now come over the pipe again. */
-static size_t
-already_consumed(const struct pool__channel *ch, size_t got)
+/* Where in the stream the next byte of the pipe stands, as far as that is known
+ * before it is read. Bytes that the worker did not write, for they were
+ * collected, are counted in `skipped`. It may have skipped behind those that
+ * come next: then these were collected too, and seem to be further on than they
+ * are, but not beyond what is consumed. */
+static uint64_t
+position(const struct pool__channel *ch)
 {
-    return ch->consumed > ch->read ? pool__min(ch->consumed - ch->read, got)
-                                   : 0;
+    return ch->piped + pool__load(&ch->region->skipped);
+}
+
+/* What was consumed needs no place in the worker's buffer. */
+static void
+note_consumed(struct pool__channel *ch, size_t n)
+{
+    ch->consumed += n;
+    pool__store(&ch->region->taken, ch->consumed);
 }
 
 /* Read once straight into the block of a large frame. */
@@ -266,8 +278,8 @@ read_big(struct pool__channel *ch)
         pool__min(ch->big.capacity - ch->big.have, ch->inbox->piece));
     if (got <= 0)
         return got;
-    ch->read += (size_t)got;
-    ch->consumed += (size_t)got;
+    ch->piped += (size_t)got;
+    note_consumed(ch, (size_t)got);
     ch->big.have += (size_t)got;
     if (ch->big.have == ch->big.need)
         big_end(ch);
@@ -280,22 +292,27 @@ read_some(struct pool__channel *ch)
     uint8_t *inbox = ch->inbox->bytes;
     size_t rest = pool__buf_size(&ch->rest);
 
-    if (ch->big.block != NULL && ch->consumed == ch->read)
+    if (ch->big.block != NULL && ch->consumed == position(ch))
         return read_big(ch);
     ssize_t got = pool__read(ch->result_read, inbox + rest,
         pool__min(ch->inbox->size - rest, ch->inbox->piece));
     if (got <= 0)
         return got;
-    size_t old = already_consumed(ch, (size_t)got);
+    uint64_t at = position(ch);
+    ch->piped += (size_t)got;
+    if (at > ch->consumed) {
+        pool__channel_violate(ch, "a gap in what it sends");
+        return got;
+    }
+    size_t old = pool__min(ch->consumed - at, (size_t)got); /* was collected */
     size_t fresh = (size_t)got - old;
-    ch->read += (size_t)got;
     if (fresh == 0)
         return got;
     if (rest != 0)
         memcpy(inbox, ch->rest.bytes, rest);
     if (old != 0)
         memmove(inbox + rest, inbox + rest + old, fresh);
-    ch->consumed += fresh;
+    note_consumed(ch, fresh);
     consume(ch, inbox, rest + fresh);
     return got;
 }
@@ -343,8 +360,9 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
         ch->events->progress(ch->owner);
 }
 
-void
-pool__channel_collect(struct pool__channel *ch)
+/* Take the next piece of what stands in the buffer. False: there is none. */
+static bool
+collect_some(struct pool__channel *ch)
 {
     struct pool__region *region = ch->region;
     size_t rest = pool__buf_size(&ch->rest);
@@ -352,32 +370,43 @@ pool__channel_collect(struct pool__channel *ch)
     uint64_t end = pool__load(&region->end);
 
     if (ch->broken || start > ch->consumed || end <= ch->consumed)
-        return; /* the pipe has bytes before these, or there are none */
-    size_t n = (size_t)(end - ch->consumed);
-    size_t at = (size_t)(ch->consumed - start);
-    if (end - start <= POOL__REPLY_BUFFER)
-        memcpy(ch->inbox->bytes + rest, region->replies + at, n);
+        return false; /* the pipe has bytes before these, or there are none */
+    size_t n = pool__min((size_t)(end - ch->consumed), COLLECT_STEP);
+    memcpy(ch->inbox->bytes + rest, pool__reply_at(region, ch->consumed), n);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (pool__load(&region->start) != start)
-        return; /* it was being written over: those bytes are in the pipe */
+        return false; /* it was being written over: those are in the pipe */
     if (end - start > POOL__REPLY_BUFFER) {
         pool__channel_violate(ch, "more replies than its buffer holds");
-        return;
+        return false;
     }
     if (rest != 0)
         memcpy(ch->inbox->bytes, ch->rest.bytes, rest);
-    ch->consumed = end;
+    note_consumed(ch, n);
     consume(ch, ch->inbox->bytes, rest + n);
+    return true;
+}
+
+bool
+pool__channel_collect(struct pool__channel *ch)
+{
+    uint64_t before = ch->consumed;
+
+    while (collect_some(ch))
+        ;
+    if (ch->consumed == before)
+        return false;
     ch->events->progress(ch->owner);
+    return true;
 }
 
 void
 pool__channel_drain(struct pool__channel *ch)
 {
-    uint64_t most = ch->read + DRAIN_MOST;
+    uint64_t most = ch->piped + DRAIN_MOST;
 
-    while (!ch->broken && ch->read < most && read_some(ch) > 0)
+    while (!ch->broken && ch->piped < most && read_some(ch) > 0)
         ;
-    pool__channel_collect(ch);
+    (void)pool__channel_collect(ch);
     ch->events->progress(ch->owner);
 }

@@ -3,6 +3,7 @@
  * Invariant: results are written by these functions alone, so they stand still
  * between two of them, also where another thread drives the pool. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "error.h"
@@ -108,22 +109,36 @@ pool_results_failed(const pool_results_t *results)
 
 /* ---- concatenation ---------------------------------------------------- */
 
+/* What a rank returned that is no matrix of its rows; the first one is told of,
+ * the others are counted. */
+struct misfit {
+    size_t count;
+    char first[160];
+};
+
 /* The doubles that a rank returned; NULL where there are not N of them. */
 static const double *
-doubles_of(const pool_local_results_t *local, size_t n, int *rc)
+doubles_of(const pool_local_results_t *local, size_t n, struct misfit *misfit)
 {
     const double *values = NULL;
     size_t count = 0;
 
     if (local->error != 0)
         return NULL;
-    if (pool_decode(
-            local->results, local->results_size, "ad", &values, &count) == 0 &&
-        count == n)
+    int rc =
+        pool_decode(local->results, local->results_size, "ad", &values, &count);
+    if (rc == 0 && count == n)
         return values;
-    *rc = pool__fail(POOL_EFORMAT,
-        "pool_results_matrix: rank %d: %zu doubles expected, %zu came",
-        local->process_number, n, count);
+    if (misfit->count++ != 0)
+        return NULL;
+    int at = snprintf(misfit->first, sizeof misfit->first,
+        "rank %d: %zu doubles expected, ", local->process_number, n);
+    size_t room = sizeof misfit->first - (size_t)at;
+    if (rc == 0)
+        snprintf(misfit->first + at, room, "%zu came", count);
+    else
+        snprintf(
+            misfit->first + at, room, "no array of them (%s)", pool_errmsg());
     return NULL;
 }
 
@@ -140,7 +155,7 @@ int
 pool_results_matrix(const pool_results_t *results, size_t columns,
     double *matrix, bool *success)
 {
-    int rc = 0;
+    struct misfit misfit = {0};
 
     if (results == NULL || matrix == NULL || columns == 0)
         return pool__fail(POOL_EINVAL, "pool_results_matrix: %s",
@@ -151,7 +166,7 @@ pool_results_matrix(const pool_results_t *results, size_t columns,
         const pool_local_results_t *local = &results->ranks[r];
         size_t n = local->parameters.count * columns;
         double *to = matrix + local->parameters.first * columns;
-        const double *from = doubles_of(local, n, &rc);
+        const double *from = doubles_of(local, n, &misfit);
         for (size_t i = 0; i < n && from == NULL; i++)
             to[i] = NAN;
         if (from != NULL)
@@ -160,5 +175,12 @@ pool_results_matrix(const pool_results_t *results, size_t columns,
             success[local->parameters.first + i] =
                 from != NULL && whole_row(to + i * columns, columns);
     }
-    return rc;
+    if (misfit.count > 1)
+        return pool__fail(POOL_EFORMAT,
+            "pool_results_matrix: %s; %zu of %zu ranks do not fit",
+            misfit.first, misfit.count, results->count);
+    if (misfit.count == 1)
+        return pool__fail(
+            POOL_EFORMAT, "pool_results_matrix: %s", misfit.first);
+    return 0;
 }

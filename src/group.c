@@ -3,7 +3,11 @@
  * A group waits until all its ranks were submitted and as many workers are
  * idle; then all go at once into sched->ranks, which go out before anything
  * else, each to an idle worker. So a group holds either all its workers or
- * none, and two of them never wait for one another.
+ * none, and two of them never wait for one another. Who came first and finds
+ * too few is overtaken by whoever finds enough; lest it be so for ever, after a
+ * second it has one in which idle workers are kept for it, then the others
+ * have one again: a worker that is busy for long, with something that waits for
+ * those others, say, holds up nobody for longer.
  *
  * Invariants: groups wait in the order of priority, then of submission. A
  * group lives while one of its ranks has not settled. */
@@ -15,7 +19,7 @@
 #include "error.h"
 #include "sched.h"
 
-#define OVERTAKE_NS UINT64_C(1000000000) /* by tasks that came later */
+#define TURN_NS UINT64_C(1000000000) /* who came later may overtake; or not */
 
 /* ---- making ----------------------------------------------------------- */
 
@@ -45,6 +49,7 @@ line_up(struct pool__group *g)
     }
     g->since_ns = pool__now_ns();
     pool__list_append(at, &g->node); /* before it */
+    pool__sched_keep_sweeping(g->sched);
 }
 
 /* With the last one the group begins to wait. */
@@ -141,22 +146,40 @@ start(struct pool__sched *s, struct pool__group *g)
             pool__list_append(&s->ranks, &g->members[i].task->node);
 }
 
+/* Idle workers are kept for it now, where it has as many workers at all. */
+static bool
+is_its_turn(const struct pool__sched *s, const struct pool__group *g)
+{
+    return s->table->ready >= g->living &&
+           (pool__now_ns() - g->since_ns) / TURN_NS % 2 == 1;
+}
+
+/* Whether the task goes before the group. */
+static bool
+goes_first(const struct pool_future *task, const struct pool__group *g)
+{
+    return task != NULL &&
+           (task->priority < g->priority ||
+               (task->priority == g->priority && task->number < g->number));
+}
+
 enum pool__turn_of
 pool__group_turn(struct pool__sched *s, const struct pool_future *task)
 {
-    struct pool__group *g =
-        pool__list_entry(s->groups.next, struct pool__group, node);
-    bool overdue = pool__now_ns() - g->since_ns >= OVERTAKE_NS;
-
-    if (task != NULL && task->priority <= g->priority &&
-        (task->number < g->number ||
-            (task->priority < g->priority && !overdue)))
-        return POOL__TURN_TASK;
-    if (enough_idle(s, g->living)) {
-        start(s, g);
-        return POOL__TURN_GROUP;
+    pool__list_each(node, &s->groups)
+    {
+        struct pool__group *g =
+            pool__list_entry(node, struct pool__group, node);
+        if (goes_first(task, g))
+            return POOL__TURN_TASK;
+        if (enough_idle(s, g->living)) {
+            start(s, g);
+            return POOL__TURN_GROUP;
+        }
+        if (is_its_turn(s, g))
+            return POOL__TURN_NOBODY;
     }
-    return overdue ? POOL__TURN_NOBODY : POOL__TURN_TASK;
+    return POOL__TURN_TASK;
 }
 
 /* ---- ends ------------------------------------------------------------- */

@@ -75,6 +75,8 @@ pool__turn(struct pool *pool, uv_run_mode mode)
     pool__sched_flush(&pool->sched);
     if (is_heard(pool)) {
         pool->stale = false;
+        if (pool__look(pool, mode == UV_RUN_ONCE))
+            mode = UV_RUN_NOWAIT;
         uv_run(&pool->loop, mode);
         pool->alarm.heard = true; /* if open, the kernel knows of it now */
         pool__tell(pool);

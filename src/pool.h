@@ -140,8 +140,13 @@ void pool__loop_close(struct pool *pool);
 /* Whether sides that look fit so many CPUs: the workers and their supervisor.
  * Called again when either number has changed. */
 void pool__spin_fit(struct pool *pool, int cpus);
-/* Caller drive: look for replies for a while, at most until then, before
- * sleeping. True: some were taken. */
+/* Caller drive: take the replies that stand in memory; SLEEPS: the loop is to
+ * sleep next, unless there were some. */
+bool pool__look(struct pool *pool, bool sleeps);
+/* It looks no more: what stands there is taken now. */
+bool pool__look_away(struct pool *pool);
+/* Look for replies for a while, at most until then, before sleeping. True: some
+ * were taken. */
 bool pool__spin(struct pool *pool, uint64_t until_ns);
 
 /* ---- alarm.c, drive_host.c, drive_thread.c ------------------------------- */

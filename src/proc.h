@@ -65,11 +65,11 @@ struct pool__proc {
         size_t functions;        /* introduced to the worker so far */
         uint64_t *jobs;          /* and the scatters: see job.c */
         size_t job_count, job_room;
-        uint64_t given;          /* tasks that it began or will begin */
-        uint64_t next;           /* ordinal that was the next one to end ... */
-        bool next_runs;          /* and whether it had been begun, */
-        uint64_t next_since_ns;  /* since when */
-        uint64_t idle_since_ms;  /* by the loop's clock */
+        uint64_t given;         /* tasks that it began or will begin */
+        uint64_t next;          /* ordinal that was the next one to end ... */
+        bool next_runs;         /* and whether it had been begun, */
+        uint64_t next_since_ns; /* since when */
+        uint64_t idle_since_ms; /* by the loop's clock */
         struct pool__member *member; /* a rank that a collective's parts are
                                         sent to; NULL: none */
         bool timed;                  /* it may hold tasks with deadlines */

@@ -27,21 +27,43 @@ pool__region_create(int *fd)
     return -error;
 }
 
+/* The region and, behind it, its ring once more. */
+#define MAPPED (sizeof(struct pool__region) + POOL__REPLY_BUFFER)
+
+static int
+map_at(uint8_t *at, size_t size, int fd, size_t offset)
+{
+    return mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+               (off_t)offset) == MAP_FAILED
+               ? -errno
+               : 0;
+}
+
 struct pool__region *
 pool__region_map(int fd)
 {
-    void *region = mmap(NULL, sizeof(struct pool__region),
-        PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    size_t size = sizeof(struct pool__region);
+    uint8_t *at =
+        mmap(NULL, MAPPED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (region == MAP_FAILED)
+    if (at == MAP_FAILED)
         return NULL;
-    (void)madvise(region, sizeof(struct pool__region), MADV_DONTFORK);
-    return region;
+    int rc = map_at(at, size, fd, 0);
+    if (rc == 0)
+        rc = map_at(at + size, POOL__REPLY_BUFFER, fd,
+            offsetof(struct pool__region, replies));
+    if (rc < 0) {
+        munmap(at, MAPPED);
+        errno = -rc;
+        return NULL;
+    }
+    (void)madvise(at, MAPPED, MADV_DONTFORK);
+    return (struct pool__region *)(void *)at;
 }
 
 void
 pool__region_unmap(struct pool__region *region)
 {
     if (region != NULL)
-        munmap(region, sizeof *region);
+        munmap(region, MAPPED);
 }

@@ -13,29 +13,42 @@
 #include "util.h"
 
 #define POOL__RING 4096u                /* tasks that may be sent ahead */
-#define POOL__REPLY_BUFFER (128u << 10) /* bytes */
+#define POOL__PAGE_MAX 65536            /* the largest page that Linux has */
+#define POOL__REPLY_BUFFER (512u << 10) /* bytes: those of a full ring */
 
 struct pool__region {
-    _Alignas(64) uint64_t start; /* replies[0] is this byte of the stream */
+    _Alignas(64) uint64_t start; /* the first byte of the stream that is kept */
     uint64_t end;                /* one past the last published byte */
     uint64_t running;            /* ordinal of the running task; 0: none */
     uint64_t started_ns;         /* when it was claimed, monotonic clock */
     uint64_t rss;                /* bytes resident after the last task */
+    uint64_t skipped; /* bytes of the stream that were taken from here, and so
+                         not written to the pipe */
     /* written by the supervisor alone: */
     _Alignas(64) uint64_t cancel; /* ordinal that is asked to stop */
     uint64_t sent;                /* bytes written to the task pipe so far */
     uint64_t spin_ns; /* how long to look for more before sleeping */
     uint64_t looks;   /* 1: it looks at `end`: no pipe is needed */
+    uint64_t taken;   /* bytes of the stream that it has */
     _Alignas(64) uint64_t claims[POOL__RING];
-    _Alignas(64) uint8_t replies[POOL__REPLY_BUFFER];
+    /* A ring: byte n of the stream is at n % POOL__REPLY_BUFFER. It is mapped
+     * twice, one behind the other, so that what wraps lies in one piece. */
+    _Alignas(POOL__PAGE_MAX) uint8_t replies[POOL__REPLY_BUFFER];
 };
 
 /* Make a region: a descriptor sealed against resizing. fd: out. 0 or -errno. */
-int pool__region_create(int *fd);
+POOL__SHARED int pool__region_create(int *fd);
 /* Map one for this process alone, not for its children; NULL and errno where
  * that fails. */
 POOL__SHARED struct pool__region *pool__region_map(int fd);
 POOL__SHARED void pool__region_unmap(struct pool__region *region);
+
+/* A byte of the stream that is kept, and those after it. */
+static inline uint8_t *
+pool__reply_at(struct pool__region *region, uint64_t n)
+{
+    return region->replies + n % POOL__REPLY_BUFFER;
+}
 
 /* A claim word is the highest ordinal decided there, and how in bit 0. */
 static inline uint64_t *

@@ -5,7 +5,7 @@
  * list; one that is closed gets no more. The sweep runs while some worker holds
  * a task that it hasn't begun, or two: then a reply may stand in its buffer
  * behind a task that takes long, and tasks may wait behind it or for a worker
- * that doesn't move. */
+ * that doesn't move. It runs too while groups of peers wait. */
 #define _GNU_SOURCE
 #include "sched.h"
 
@@ -258,6 +258,13 @@ next_task(struct pool__sched *s)
     return task;
 }
 
+void
+pool__sched_keep_sweeping(struct pool__sched *s)
+{
+    if (!uv_is_active((uv_handle_t *)&s->sweep))
+        uv_timer_again(&s->sweep);
+}
+
 /* Whether it is PROC's turn again without asking who else there is: to choose
  * for each task costs more than to send a small one. */
 static bool
@@ -284,8 +291,7 @@ give_run(
     pool__sched_place(s, proc);
     if (pool__list_empty(&proc->sched.dirty))
         pool__list_append(&s->dirty, &proc->sched.dirty);
-    if (!uv_is_active((uv_handle_t *)&s->sweep))
-        uv_timer_again(&s->sweep);
+    pool__sched_keep_sweeping(s);
     return task;
 }
 
@@ -571,9 +577,8 @@ static void
 on_sweep(uv_timer_t *timer)
 {
     struct pool__sched *s = timer->data;
-    bool needed = false;
-
     pool__sched_look(s);
+    bool needed = !pool__list_empty(&s->groups); /* whose turns change */
     pool__table_each(proc, s->table)
     {
         needed =

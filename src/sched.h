@@ -75,6 +75,8 @@ void pool__sched_end_scatter(
 
 /* Put a proc where its state says; give out what can be given. */
 void pool__sched_place(struct pool__sched *sched, struct pool__proc *proc);
+/* The sweep runs, till nobody needs it. */
+void pool__sched_keep_sweeping(struct pool__sched *sched);
 /* It gets no more: it is in no list. */
 void pool__sched_displace(struct pool__sched *sched, struct pool__proc *proc);
 void pool__sched_run(struct pool__sched *sched);

@@ -1,11 +1,14 @@
-/* The supervisor looks into its workers' reply buffers for a while before it
- * sleeps in the loop: in caller drive, while the sides that may look fit the
- * CPUs of the process.
+/* The supervisor looks into its workers' reply buffers, in caller drive: in
+ * each turn into those of workers with quick tasks, whose replies come in
+ * masses; and, while the sides that may look fit the CPUs of the process, for a
+ * while before it sleeps in the loop, into all.
  *
  * Invariants: a worker that is looked at (region->looks) need not write its
- * replies to the pipe. Before the supervisor sleeps it takes `looks` back and
- * looks once more; a worker publishes its reply and then reads `looks`. So one
- * of the two sees the other. */
+ * replies to the pipe, though it sleeps. Before the supervisor sleeps, or looks
+ * no more, it takes `looks` back and looks once more; a worker publishes its
+ * reply and then reads `looks`. So one of the two sees the other. While the
+ * program is away nobody looks: then nobody sleeps on the pipe either, and what
+ * stands in the buffers is found when it comes back. */
 #include "spin.h"
 
 #include "pool.h"
@@ -26,20 +29,56 @@ pool__spin_fit(struct pool *pool, int cpus)
     }
 }
 
-/* Set or take back `looks` where something is to come. Whether there is. */
 static bool
-look_at(struct pool *pool, bool looks)
+holds(const struct pool__proc *proc)
 {
-    bool some = false;
+    return pool__proc_serves(proc) && proc->channel.held != 0;
+}
+
+/* Look, or no more, and take what stands there. */
+static bool
+look_into(struct pool__proc *proc, bool looks)
+{
+    pool__channel_look(&proc->channel, looks);
+    if (!looks)
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return pool__proc_serves(proc) && pool__channel_collect(&proc->channel);
+}
+
+static bool
+may_look(const struct pool *pool)
+{
+    return pool->drive == POOL__DRIVE_CALLER && pool->alarm.fd < 0 &&
+           pool->spin_most_ns != 0 && !pool->table.forkserver.foreign;
+}
+
+bool
+pool__look_away(struct pool *pool)
+{
+    bool found = false;
 
     pool__table_each(proc, &pool->table)
     {
-        bool holds = pool__proc_serves(proc) && proc->channel.held != 0;
-        if (!looks || holds)
-            pool__channel_look(&proc->channel, looks);
-        some = some || holds;
+        if (proc->channel.looks)
+            found = look_into(proc, false) || found;
     }
-    return some;
+    return found;
+}
+
+bool
+pool__look(struct pool *pool, bool sleeps)
+{
+    bool found = false;
+
+    if (!may_look(pool))
+        return false;
+    pool__table_each(proc, &pool->table)
+    {
+        bool looks = holds(proc) && (proc->sched.quick || pool->spin_ns != 0);
+        if (looks || proc->channel.looks)
+            found = look_into(proc, looks) || found;
+    }
+    return found || (sleeps && pool__look_away(pool));
 }
 
 static bool
@@ -47,8 +86,7 @@ is_there(struct pool *pool)
 {
     pool__table_each(proc, &pool->table)
     {
-        if (proc->channel.held != 0 && pool__proc_serves(proc) &&
-            pool__channel_replied(&proc->channel))
+        if (holds(proc) && pool__channel_replied(&proc->channel))
             return true;
     }
     return false;
@@ -69,35 +107,25 @@ search(struct pool *pool, uint64_t until_ns)
     return found;
 }
 
-static void
-collect(struct pool *pool)
-{
-    pool__table_each(proc, &pool->table)
-    {
-        if (pool__proc_serves(proc) && proc->channel.held != 0)
-            pool__channel_collect(&proc->channel);
-    }
-}
-
 bool
 pool__spin(struct pool *pool, uint64_t until_ns)
 {
-    if (pool->spin_ns == 0 || pool->alarm.fd >= 0 || pool__is_pressed(pool) ||
+    if (pool->spin_ns == 0 || !may_look(pool) || pool__is_pressed(pool) ||
         !pool__spin_pays(&pool->spin))
         return false;
     pool->driving = true;
     pool__sched_flush(&pool->sched);
-    bool some = look_at(pool, true);
-    bool found = some && search(pool, until_ns);
-    (void)look_at(pool, false);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    found = found || is_there(pool);
-    if (found) {
-        collect(pool);
-        pool__tell(pool);
+    bool found = pool__look(pool, false), some = false;
+    pool__table_each(proc, &pool->table)
+    {
+        some = some || holds(proc);
     }
-    pool->driving = false;
-    if (some)
+    if (!found && some) {
+        found = search(pool, until_ns) && pool__look(pool, false);
         pool__spin_note(&pool->spin, found);
+    }
+    if (found)
+        pool__tell(pool);
+    pool->driving = false;
     return found;
 }

@@ -24,6 +24,7 @@
 #define INPUT_KEPT (4u << 20)   /* what a larger block holds goes when empty */
 #define INPUT_LENT (64u << 20)  /* and with it a block that is larger still */
 #define FLUSH_AT (64u << 10)    /* bytes of replies */
+#define FLUSH_MUST (POOL__REPLY_BUFFER - FLUSH_AT) /* though it looks */
 
 struct worker {
     const struct pool__worker_config *config;
@@ -74,27 +75,47 @@ give_up(struct worker *w)
     leave(w, EXIT_FAILURE);
 }
 
+/* The bytes before START are written over from now on. */
+static void
+forget_until(struct worker *w, uint64_t start)
+{
+    w->start = start;
+    pool__store(&w->region->start, start);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the bytes change */
+}
+
+/* What the supervisor took from the buffer need not be written. */
+static void
+skip_taken(struct worker *w)
+{
+    uint64_t taken = pool__min(pool__load(&w->region->taken), w->end);
+
+    if (taken <= w->start)
+        return;
+    pool__store(&w->region->skipped, w->region->skipped + (taken - w->start));
+    forget_until(w, taken);
+}
+
 static void
 flush(struct worker *w)
 {
-    struct iovec part = {w->region->replies, (size_t)(w->end - w->start)};
-
+    skip_taken(w);
+    struct iovec part = {
+        pool__reply_at(w->region, w->start), (size_t)(w->end - w->start)};
     if (part.iov_len == 0)
         return;
     if (w->io->write(w->io->self, &part, 1) < 0)
         give_up(w);
-    w->start = w->end;
     w->clock_ns =
         pool__ticks_measure(&w->ticks); /* the pipe may have made it wait */
-    pool__store(&w->region->start, w->start);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the bytes change */
+    forget_until(w, w->end);
 }
 
 /* Where the next frame begins in the buffer. */
 static uint8_t *
 frame_place(struct worker *w)
 {
-    return w->region->replies + (w->end - w->start);
+    return pool__reply_at(w->region, w->end);
 }
 
 static void
@@ -102,7 +123,12 @@ publish(struct worker *w, uint64_t extent)
 {
     w->end += extent;
     pool__store(&w->region->end, w->end);
-    if (w->end - w->start >= FLUSH_AT)
+    if (pool__likely(w->end - w->start < FLUSH_AT))
+        return;
+    skip_taken(w);
+    uint64_t left = w->end - w->start;
+    if (left >= FLUSH_MUST ||
+        (left >= FLUSH_AT && !pool__load(&w->region->looks)))
         flush(w);
 }
 
@@ -538,11 +564,13 @@ send_inside(void *worker, const struct pool__frame *frame,
 static void
 flush_or_look(struct worker *w)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!pool__load(&w->region->looks))
-        flush(w);
-    if (!look_for_input(w))
-        flush(w);
+    for (int last = 0; last <= 1; last++) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (!pool__load(&w->region->looks))
+            flush(w);
+        if (last || look_for_input(w))
+            break;
+    }
 }
 
 static void

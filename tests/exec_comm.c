@@ -3,6 +3,7 @@
 #include "peers.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 static const size_t groups[] = {1, 2, 3, 8};
 
@@ -408,26 +409,113 @@ many_groups_and_tasks(const struct drive *d)
     drive_destroy(d, pool);
 }
 
-/* Groups start although there are always tasks that came later. */
+static int
+task_millisecond(pool_call_t *call)
+{
+    (void)call;
+    usleep(1000);
+    return 0;
+}
+
+/* Groups start although there are always tasks that came later: the queue is
+ * never empty. */
 static void
 later_tasks_do_not_starve_a_group(const struct drive *d)
 {
+    enum { WAITING = 64 };
+    pool_future_t *f[WAITING];
     pool_t *pool = drive_pool(d, 2);
     struct gate *gate = gate_new();
     pool_future_t *busy = gate_submit(pool, gate);
+
     drive_until_word(d, &gate->begun, 1);
     pool_scatter_t *s = peers_start(pool, rank_barrier, test_shared(4096), 2);
+    for (int i = 0; i < WAITING; i++)
+        f[i] = submit(pool, task_millisecond);
     gate_open(gate);
-
-    while (!pool_future_done(pool_scatter_future(s, 0))) {
-        pool_future_t *f[8];
-        for (int i = 0; i < 8; i++)
-            f[i] = submit(pool, task_nothing);
-        for (int i = 0; i < 8; i++)
-            ck_assert_int_eq(drive_end(d, f[i]), 0);
+    for (int i = 0; !pool_future_done(pool_scatter_future(s, 0)); i++) {
+        ck_assert_int_eq(drive_end(d, f[i % WAITING]), 0);
+        f[i % WAITING] = submit(pool, task_millisecond);
     }
+    for (int i = 0; i < WAITING; i++)
+        ck_assert_int_eq(drive_end(d, f[i]), 0);
     ck_assert_int_eq(drive_end(d, busy), 0);
     peers_end(d, s);
+    drive_destroy(d, pool);
+}
+
+/* A group that finds too few workers idle holds up neither a smaller one nor
+ * tasks, even where the worker that it waits for waits for those. */
+static void
+a_group_that_cannot_start_holds_up_nobody(const struct drive *d)
+{
+    pool_t *pool = drive_pool(d, 3);
+    struct gate *gate = gate_new();
+    pool_future_t *busy = gate_submit(pool, gate);
+
+    drive_until_word(d, &gate->begun, 1);
+    pool_scatter_t *large =
+        peers_start(pool, rank_barrier, test_shared(4096), 3);
+    for (int i = 0; i < 3; i++) {
+        peers_run(d, pool, rank_barrier, test_shared(4096), 2);
+        ck_assert_int_eq(drive_end(d, submit(pool, task_nothing)), 0);
+    }
+    ck_assert(!pool_future_done(pool_scatter_future(large, 0)));
+    gate_open(gate);
+    ck_assert_int_eq(drive_end(d, busy), 0);
+    peers_end(d, large);
+    drive_destroy(d, pool);
+}
+
+/* Rank 0 writes its row, which tells the group, to the next place. */
+static int
+note_group(pool_call_t *call, void *model, const pool_rows_t *rows)
+{
+    uint64_t address = (uint64_t)rows->values[1];
+    int *words = (int *)(uintptr_t)address;
+    int rc = pool_barrier(pool_call_comm(call));
+
+    (void)model;
+    if (rc == 0 && pool_call_rank(call) == 0)
+        words[1 + __atomic_fetch_add(&words[0], 1, __ATOMIC_ACQ_REL)] =
+            (int)rows->values[0];
+    return rc;
+}
+
+/* Those that wait start in the order of priority. */
+static void
+groups_go_by_priority(const struct drive *d)
+{
+    static const int priorities[] = {-8, 3, 0, 7, -1};
+    enum { N = COUNT(priorities) };
+    static const int order[N] = {7, 3, 0, -1, -8};
+    pool_t *pool = drive_pool(d, 2);
+    struct gate *gate = gate_new();
+    pool_future_t *busy = gate_submit(pool, gate);
+    int *words = test_shared(4096);
+    pool_scatter_t *s[N];
+
+    drive_until_word(d, &gate->begun, 1);
+    for (size_t i = 0; i < N; i++) {
+        double values[2][2];
+        pool_job_t job = POOL_JOB_INIT;
+        for (int rank = 0; rank < 2; rank++) {
+            values[rank][0] = priorities[i];
+            values[rank][1] = (double)ADDRESS(words);
+        }
+        job.execute = note_group;
+        job.values = values[0];
+        job.rows = job.columns = 2;
+        job.flags = POOL_JOB_PEERS;
+        job.priority = priorities[i];
+        ck_assert_int_eq(pool_scatter(pool, &s[i], &job), 0);
+    }
+    gate_open(gate);
+    ck_assert_int_eq(drive_end(d, busy), 0);
+    for (size_t i = 0; i < N; i++)
+        peers_end(d, s[i]);
+    for (size_t i = 0; i < N; i++)
+        ck_assert_int_eq(words[1 + i], order[i]);
     drive_destroy(d, pool);
 }
 
@@ -443,6 +531,9 @@ static const struct drive_case cases[] = {
     {"many_groups_and_tasks", many_groups_and_tasks, IN_ALL},
     {"later_tasks_do_not_starve_a_group", later_tasks_do_not_starve_a_group,
         IN_ALL},
+    {"a_group_that_cannot_start_holds_up_nobody",
+        a_group_that_cannot_start_holds_up_nobody, IN_ALL},
+    {"groups_go_by_priority", groups_go_by_priority, IN_ALL},
     {NULL, NULL, 0},
 };
 

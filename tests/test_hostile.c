@@ -81,6 +81,7 @@ enum lie {
     LATE_FAILED_HELLO,
     END_FAR_AWAY,
     END_BEFORE_START,
+    SKIPPED_TOO_MUCH,
     RUNNING_AND_CLAIMS,
     BUFFER_OF_GARBAGE,
     LIES
@@ -176,6 +177,10 @@ tell(enum lie lie, uint64_t id)
     case END_BEFORE_START:
         __atomic_store_n(&region->start, UINT64_MAX, __ATOMIC_SEQ_CST);
         __atomic_store_n(&region->end, 1, __ATOMIC_SEQ_CST);
+        break;
+    case SKIPPED_TOO_MUCH:
+        __atomic_store_n(&region->skipped, 1 << 20, __ATOMIC_SEQ_CST);
+        send_frame(0, POOL__FRAME_REPLY, id, NULL, 0);
         break;
     case RUNNING_AND_CLAIMS:
         memset(region->claims, 0xff, sizeof region->claims);

@@ -202,12 +202,52 @@ execute_odd(pool_call_t *call, void *model, const pool_rows_t *rows)
     return rows->first == 10 ? 0 : pool_call_return(call, "ad", out, 2ul);
 }
 
-/* The message names the rank; the others are written. */
+/* Too many, of a kind that is none, nothing: what the first rank returned. */
+static int
+execute_one_odd(pool_call_t *call, void *model, const pool_rows_t *rows)
+{
+    static const double out[3] = {1, 1, 1};
+
+    (void)model;
+    if (rows->values[0] == 0)
+        return pool_call_return(call, "ad", out, (size_t)3);
+    return rows->values[0] == 1 ? pool_call_return(call, "s", "none") : 0;
+}
+
+static void
+what_did_not_fit_is_told(int unused)
+{
+    static const char *const words[] = {"rank 0: 2 doubles expected, 3 came",
+        "rank 0: 2 doubles expected, no array of them (pool_decode: argument 1",
+        "rank 0: 2 doubles expected, no array of them (pool_decode: argument "
+        "1"};
+
+    (void)unused;
+    test_begin();
+    pool_t *pool = test_pool_on(POOL_FORK, 1);
+    for (int w = 0; w < 3; w++) {
+        const double values[2] = {w, w};
+        pool_job_t job = job_of(execute_one_odd, values, 2);
+        job.chunk = 2;
+        pool_scatter_t *scatter;
+        double out[2];
+        pool_results_t *results = run(pool, &scatter, &job);
+        ck_assert_int_eq(
+            pool_results_matrix(results, 1, out, NULL), POOL_EFORMAT);
+        ck_assert_msg(
+            strstr(pool_errmsg(), words[w]) != NULL, "%s", pool_errmsg());
+        pool_scatter_free(scatter);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* The message names the first rank and counts; the others are written. */
 static void
 results_that_do_not_fit(int unused)
 {
     static const char *const words[] = {"rank 2: 2 doubles expected, 1 came",
-        "rank 3: 2 doubles expected, 3 came", "rank 4", "rank 5"};
+        "; 2 of 4 ranks", "; 3 of 5 ranks", "; 4 of 6 ranks"};
     const double values[12] = {0};
 
     (void)unused;
@@ -511,6 +551,7 @@ freed_while_it_runs(int unused)
 static const struct test tests[] = {
     {"a_build_that_fails_once", a_build_that_fails_once},
     {"one_build_a_worker", one_build_a_worker},
+    {"what_did_not_fit_is_told", what_did_not_fit_is_told},
     {"results_that_do_not_fit", results_that_do_not_fit},
     {"a_million_rows", a_million_rows},
     {"bad_jobs", bad_jobs},

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "frame.h"
 #include "mem.h"
 #include "mpi/mpi_offer.h"
@@ -35,12 +36,12 @@ struct rank {
 };
 
 static struct rank self;
-static struct pool__region region;
+static struct pool__region *region; /* of the first session, and the others */
 
 _Noreturn static void
 out_of_memory(size_t size)
 {
-    pool__words_abort("no memory for %zu bytes that rank 0 sent", size);
+    pool__words_abort("no memory for %zu bytes", size);
 }
 
 /* ---- what comes --------------------------------------------------------- */
@@ -53,7 +54,7 @@ take_ask(struct pool__arrival *a)
     if (!pool__arrival_take(a, &ask, sizeof ask) || ask.session != self.session)
         return;
     self.ended = self.ended || ask.call == 0;
-    pool__store(&region.cancel, ask.call != 0 ? ask.call : self.calls);
+    pool__store(&region->cancel, ask.call != 0 ? ask.call : self.calls);
 }
 
 static void
@@ -209,6 +210,20 @@ speak_again(int fd, int before)
 
 /* ---- sessions ----------------------------------------------------------- */
 
+/* As fresh as a new worker's. */
+static void
+open_region(void)
+{
+    int fd = -1;
+
+    if (region == NULL && pool__region_create(&fd) == 0)
+        region = pool__region_map(fd);
+    pool__close(&fd);
+    if (region == NULL)
+        out_of_memory(sizeof *region);
+    memset(region, 0, sizeof *region);
+}
+
 static void
 run_worker(const struct pool__worker_config *config)
 {
@@ -218,9 +233,9 @@ run_worker(const struct pool__worker_config *config)
         .look = look,
         .resolve = resolve};
 
-    memset(&region, 0, sizeof region);
+    open_region();
     if (setjmp(self.over) == 0)
-        pool__worker_serve(config, &region, &io);
+        pool__worker_serve(config, region, &io);
 }
 
 static void
