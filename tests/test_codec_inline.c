@@ -385,6 +385,36 @@ START_TEST(test_containers)
 }
 END_TEST
 
+/* Every first byte in an array that was checked, where a short way is open to
+ * what is well-formed. */
+START_TEST(test_within)
+{
+    static const unsigned char fillers[] = {0, 0xff, 0x18};
+    unsigned entered = 0;
+
+    for (unsigned first = 0; first <= 0xff; first++) {
+        for (size_t f = 0; f < COUNT(fillers); f++) {
+            unsigned char bytes[32] = {0x81, (unsigned char)first, fillers[f]};
+            uint64_t count;
+            pool_dec_t here, there;
+
+            memset(bytes + 3, fillers[f] == 0xff ? 0xff : 0, sizeof bytes - 3);
+            pool_dec_init(&here, bytes, sizeof bytes);
+            if (pool_dec_array(&here, &count) < 0)
+                continue;
+            there = here;
+            struct got a = read_as(AS_ARRAY, &here, false);
+            struct got b = read_as(AS_ARRAY, &there, true);
+            ck_assert_msg(same(&a, &b), "first byte %02x: %llu, not %llu",
+                first, (unsigned long long)a.value,
+                (unsigned long long)b.value);
+            entered += a.rc == 0;
+        }
+    }
+    ck_assert_uint_gt(entered, 24);
+}
+END_TEST
+
 /* Arrays in an array that was checked; a read that is refused stays so for all
  * that follow, and stores nothing. */
 START_TEST(test_sticky)
@@ -426,6 +456,7 @@ main(void)
         {"every first byte", test_every_first_byte, 0},
         {"there and back", test_there_and_back, 0},
         {"containers", test_containers, 0},
+        {"within", test_within, 0},
         {"sticky", test_sticky, 0},
     };
 
