@@ -205,7 +205,7 @@ END_TEST
 struct got {
     int rc, error;
     uint64_t value, size;
-    size_t at, offset;
+    size_t at, offset, checked;
     const char *reason;
 };
 
@@ -215,7 +215,7 @@ enum reader { AS_INT, AS_UINT, AS_DOUBLE, AS_BOOL, AS_TEXT, AS_ARRAY, READERS };
 static struct got
 read_as(enum reader reader, pool_dec_t *dec, bool library)
 {
-    struct got got = {0, 0, 0, 0, 0, 0, NULL};
+    struct got got = {0, 0, 0, 0, 0, 0, 0, NULL};
     int64_t n = 77;
     uint64_t u = 77;
     double x = 77;
@@ -256,6 +256,7 @@ read_as(enum reader reader, pool_dec_t *dec, bool library)
     got.error = dec->error;
     got.at = (size_t)(dec->at - dec->start);
     got.offset = pool_dec_offset(dec);
+    got.checked = (size_t)(dec->checked - dec->start);
     got.reason = dec->reason;
     return got;
 }
@@ -265,7 +266,7 @@ same(const struct got *a, const struct got *b)
 {
     return a->rc == b->rc && a->error == b->error && a->value == b->value &&
            a->size == b->size && a->at == b->at && a->offset == b->offset &&
-           a->reason == b->reason;
+           a->checked == b->checked && a->reason == b->reason;
 }
 
 /* One read of these bytes both ways; then again, where an error stays. */
