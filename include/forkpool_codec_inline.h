@@ -1,11 +1,5 @@
 /* The inline parts of forkpool_codec.h, which includes this: the common forms
- * of the common items. Everything else, errors too, is out of line.
- *
- * What was read of a cursor or an encoder is kept in a local variable, and the
- * step is written last: a stored byte may alias anything, so the compiler would
- * read the position back, and each item would wait for the one before. The ways
- * out of line get a variable of their own for the result, or the caller's would
- * have to be in memory on the short ones too. */
+ * of the common items. Everything else, errors too, is out of line. */
 #ifndef FORKPOOL_CODEC_INLINE_H
 #define FORKPOOL_CODEC_INLINE_H
 
@@ -25,28 +19,23 @@ pool__big_endian(uint64_t n)
 static inline void
 pool__enc_long_head(pool_enc_t *enc, unsigned major, uint64_t n)
 {
-    size_t size = enc->size;
-    unsigned char *to = enc->base + size;
+    unsigned char *to = enc->base + enc->size;
     unsigned log = (n > 0xff ? 1u : 0u) + (n > 0xffff ? 1u : 0u) +
                    (n > 0xffffffff ? 1u : 0u);
     uint64_t wire = pool__big_endian(n << (64 - (8u << log)));
 
     to[0] = (unsigned char)(major << 5 | (24 + log));
     memcpy(to + 1, &wire, sizeof wire);
-    enc->size = size + 1 + (1u << log);
+    enc->size += 1 + (1u << log);
 }
 
 static inline void
 pool_enc_head(pool_enc_t *enc, unsigned major, uint64_t n)
 {
-    size_t size = enc->size;
-
-    if (n < 24 && size < enc->capacity) {
-        enc->base[size] = (unsigned char)(major << 5 | n);
-        enc->size = size + 1;
-    } else {
+    if (n < 24 && enc->size < enc->capacity)
+        enc->base[enc->size++] = (unsigned char)(major << 5 | n);
+    else
         pool_enc_put_head(enc, major, n);
-    }
 }
 
 static inline void
@@ -81,13 +70,12 @@ pool_enc_int(pool_enc_t *enc, int64_t n)
 static inline void
 pool__enc_float(pool_enc_t *enc, unsigned first, uint64_t bits, size_t bytes)
 {
-    size_t size = enc->size;
-    unsigned char *to = enc->base + size;
+    unsigned char *to = enc->base + enc->size;
     uint64_t wire = pool__big_endian(bits);
 
     to[0] = (unsigned char)first;
     memcpy(to + 1, &wire, sizeof wire);
-    enc->size = size + bytes;
+    enc->size += bytes;
 }
 
 static inline void
@@ -133,14 +121,12 @@ pool_enc_undefined(pool_enc_t *enc)
 static inline void
 pool_enc_text(pool_enc_t *enc, const char *data, size_t size)
 {
-    size_t at = enc->size;
-
     /* The sum cannot wrap: neither is above PTRDIFF_MAX. */
-    if (size < 24 && at + 1 + size <= enc->capacity && data != NULL) {
-        unsigned char *to = enc->base + at;
+    if (size < 24 && enc->size + 1 + size <= enc->capacity && data != NULL) {
+        unsigned char *to = enc->base + enc->size;
         to[0] = (unsigned char)(3 << 5 | size);
         memcpy(to + 1, data, size);
-        enc->size = at + 1 + size;
+        enc->size += 1 + size;
     } else {
         pool_enc_put_text(enc, data, size);
     }
@@ -182,7 +168,6 @@ static inline int
 pool_dec_int(pool_dec_t *dec, int64_t *value)
 {
     const unsigned char *at = dec->at;
-    int64_t slow;
 
     if (at < dec->end) {
         unsigned info = *at & 0xdfu; /* of either sign; above 31: no integer */
@@ -201,17 +186,13 @@ pool_dec_int(pool_dec_t *dec, int64_t *value)
             }
         }
     }
-    int rc = pool_dec_get_int(dec, &slow);
-    if (rc >= 0)
-        *value = slow;
-    return rc;
+    return pool_dec_get_int(dec, value);
 }
 
 static inline int
 pool_dec_uint(pool_dec_t *dec, uint64_t *value)
 {
     const unsigned char *at = dec->at;
-    uint64_t slow;
 
     if (at < dec->end) {
         unsigned info = *at;
@@ -226,10 +207,7 @@ pool_dec_uint(pool_dec_t *dec, uint64_t *value)
             return 0;
         }
     }
-    int rc = pool_dec_get_uint(dec, &slow);
-    if (rc >= 0)
-        *value = slow;
-    return rc;
+    return pool_dec_get_uint(dec, value);
 }
 
 /* The bits of the double that a single is, unless it is subnormal, infinite or
@@ -251,52 +229,40 @@ static inline int
 pool_dec_double(pool_dec_t *dec, double *value)
 {
     const unsigned char *at = dec->at;
-    double result;
 
     if (dec->end - at >= 9) {
         uint64_t bits = pool__dec_argument(at, 27);
         if (*at == 0xfb) {
-            memcpy(&result, &bits, sizeof result);
-            *value = result;
+            memcpy(value, &bits, sizeof *value);
             dec->at = at + 9;
             return 0;
         }
         if (*at == 0xfa && pool__dec_single(bits, &bits)) {
-            memcpy(&result, &bits, sizeof result);
-            *value = result;
+            memcpy(value, &bits, sizeof *value);
             dec->at = at + 5;
             return 0;
         }
     }
-    int rc = pool_dec_get_double(dec, &result);
-    if (rc >= 0)
-        *value = result;
-    return rc;
+    return pool_dec_get_double(dec, value);
 }
 
 static inline int
 pool_dec_bool(pool_dec_t *dec, bool *value)
 {
     const unsigned char *at = dec->at;
-    bool slow;
 
     if (at < dec->end && (*at | 1) == 0xf5) {
         *value = *at & 1;
         dec->at = at + 1;
         return 0;
     }
-    int rc = pool_dec_get_bool(dec, &slow);
-    if (rc >= 0)
-        *value = slow;
-    return rc;
+    return pool_dec_get_bool(dec, value);
 }
 
 static inline int
 pool_dec_text(pool_dec_t *dec, const char **data, size_t *size)
 {
     const unsigned char *at = dec->at;
-    const char *slow;
-    size_t slow_size;
 
     if (at < dec->end && (*at ^ 0x60u) < 24 && (*at & 31) < dec->end - at) {
         *data = (const char *)at + 1;
@@ -304,29 +270,20 @@ pool_dec_text(pool_dec_t *dec, const char **data, size_t *size)
         dec->at = at + 1 + (*at & 31);
         return 0;
     }
-    int rc = pool_dec_get_text(dec, &slow, &slow_size);
-    if (rc >= 0) {
-        *data = slow;
-        *size = slow_size;
-    }
-    return rc;
+    return pool_dec_get_text(dec, data, size);
 }
 
 static inline int
 pool_dec_array(pool_dec_t *dec, uint64_t *count)
 {
     const unsigned char *at = dec->at;
-    uint64_t slow;
 
     if (at < dec->checked && (*at ^ 0x80u) < 24) {
         *count = *at & 31;
         dec->at = at + 1;
         return 0;
     }
-    int rc = pool_dec_get_array(dec, &slow);
-    if (rc >= 0)
-        *count = slow;
-    return rc;
+    return pool_dec_get_array(dec, count);
 }
 
 static inline int
