@@ -1,5 +1,7 @@
 /* The library's codec, through the encoder and the cursor of
- * forkpool_codec.h. A record is an array of its four members. */
+ * forkpool_codec.h. A record is an array of its four members. What is read is
+ * added up in a local variable, as a loop over a cursor allows; libcbor's
+ * callbacks have to reach theirs by a pointer. */
 #include <forkpool_codec.h>
 
 #include "codec.h"
@@ -36,7 +38,7 @@ decode_records(double *sum)
     const char *text;
     uint64_t count;
     int64_t id;
-    double price;
+    double price, total = 0;
     size_t size;
     bool fresh;
 
@@ -47,9 +49,10 @@ decode_records(double *sum)
         check(pool_dec_double(&dec, &price));
         check(pool_dec_bool(&dec, &fresh));
         check(pool_dec_text(&dec, &text, &size));
-        *sum += (double)id + price + fresh + codec_text(text, size);
+        total += (double)id + price + fresh + codec_text(text, size);
     }
     check(pool_dec_finish(&dec));
+    *sum = total;
 }
 
 static void
@@ -65,14 +68,15 @@ static void
 decode_doubles(double *sum)
 {
     pool_dec_t dec;
-    double x;
+    double x, total = 0;
 
     pool_dec_init(&dec, buffer, enc.size);
     for (size_t i = 0; i < DOUBLES; i++) {
         check(pool_dec_double(&dec, &x));
-        *sum += x;
+        total += x;
     }
     check(pool_dec_finish(&dec));
+    *sum = total;
 }
 
 static void

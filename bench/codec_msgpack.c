@@ -70,12 +70,14 @@ static void
 decode(double *sum)
 {
     msgpack_unpacked item;
+    double total = 0;
     size_t at = 0;
 
     msgpack_unpacked_init(&item);
     while (msgpack_unpack_next(&item, buffer.data, buffer.size, &at) ==
            MSGPACK_UNPACK_SUCCESS)
-        *sum += value_of(&item.data);
+        total += value_of(&item.data);
+    *sum = total;
     msgpack_unpacked_destroy(&item);
     if (at != buffer.size)
         exit(1);

@@ -211,10 +211,13 @@ POOL_API void pool_enc_simple(pool_enc_t *enc, unsigned number);
 /* Append a byte string, or a text as it is. size is in bytes; data may be
  * NULL where it is 0. That a text is UTF-8 is the caller's word. To be read
  * with s it must end in U+0000: give its NUL with it.
+ * pool_enc_put_text is the same as pool_enc_text, never inlined.
  * Ownership: data is copied. Thread: any. Blocks: no.
  * Semantics: RFC 8949 section 3.1. */
 POOL_API void pool_enc_bytes(pool_enc_t *enc, const void *data, size_t size);
-POOL_API void pool_enc_text(pool_enc_t *enc, const char *data, size_t size);
+static inline void pool_enc_text(
+    pool_enc_t *enc, const char *data, size_t size);
+POOL_API void pool_enc_put_text(pool_enc_t *enc, const char *data, size_t size);
 
 /* Append the head of an array of count items, of a map of count pairs (key,
  * value, key, value, ...), or a tag for the item that follows.
@@ -335,12 +338,16 @@ POOL_API int pool_dec_get_bool(pool_dec_t *dec, bool *value);
  * checked to be UTF-8 and has no NUL of its own. Errors and the rest as
  * above. Ownership: data points into the cursor's data. */
 POOL_API int pool_dec_bytes(pool_dec_t *dec, const void **data, size_t *size);
-POOL_API int pool_dec_text(pool_dec_t *dec, const char **data, size_t *size);
+static inline int pool_dec_text(
+    pool_dec_t *dec, const char **data, size_t *size);
+POOL_API int pool_dec_get_text(
+    pool_dec_t *dec, const char **data, size_t *size);
 
 /* Enter an array or a map: read its head, so that its items (a map's keys and
  * values in turn) come next. count is in items or pairs, POOL_INDEFINITE
  * where they go on until pool_dec_break. Errors and the rest as above. */
-POOL_API int pool_dec_array(pool_dec_t *dec, uint64_t *count);
+static inline int pool_dec_array(pool_dec_t *dec, uint64_t *count);
+POOL_API int pool_dec_get_array(pool_dec_t *dec, uint64_t *count);
 POOL_API int pool_dec_map(pool_dec_t *dec, uint64_t *count);
 
 /* Step over a break and return true, if one ends the indefinite item being
@@ -360,152 +367,7 @@ POOL_API int pool_dec_numbers(
 POOL_API int pool_dec_value(pool_dec_t *dec, const void **data, size_t *size);
 static inline int pool_dec_skip(pool_dec_t *dec);
 
-/* ---- Inline parts: one bounds check a head ---- */
-
-static inline uint64_t
-pool__big_endian(uint64_t n)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return __builtin_bswap64(n);
-#else
-    return n;
-#endif
-}
-
-static inline void
-pool_enc_head(pool_enc_t *enc, unsigned major, uint64_t n)
-{
-    if (n < 24 && enc->size < enc->capacity)
-        enc->base[enc->size++] = (unsigned char)(major << 5 | n);
-    else
-        pool_enc_put_head(enc, major, n);
-}
-
-static inline void
-pool_enc_uint(pool_enc_t *enc, uint64_t n)
-{
-    pool_enc_head(enc, 0, n);
-}
-
-static inline void
-pool_enc_nint(pool_enc_t *enc, uint64_t n)
-{
-    pool_enc_head(enc, 1, n);
-}
-
-static inline void
-pool_enc_int(pool_enc_t *enc, int64_t n)
-{
-    if (n >= 0)
-        pool_enc_head(enc, 0, (uint64_t)n);
-    else
-        pool_enc_head(enc, 1, ~(uint64_t)n);
-}
-
-static inline void
-pool_enc_double(pool_enc_t *enc, double value)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &value, sizeof bits);
-    /* With one of the low 29 bits set nothing shorter holds it. */
-    if ((bits & 0x1fffffff) != 0 && enc->size + 9 <= enc->capacity) {
-        unsigned char *to = enc->base + enc->size;
-        bits = pool__big_endian(bits);
-        to[0] = 0xfb;
-        memcpy(to + 1, &bits, sizeof bits);
-        enc->size += 9;
-    } else {
-        pool_enc_put_double(enc, value);
-    }
-}
-
-static inline void
-pool_enc_bool(pool_enc_t *enc, bool value)
-{
-    pool_enc_head(enc, 7, value ? 21 : 20);
-}
-
-static inline void
-pool_enc_null(pool_enc_t *enc)
-{
-    pool_enc_head(enc, 7, 22);
-}
-
-static inline void
-pool_enc_undefined(pool_enc_t *enc)
-{
-    pool_enc_head(enc, 7, 23);
-}
-
-static inline void
-pool_enc_array(pool_enc_t *enc, uint64_t count)
-{
-    pool_enc_head(enc, 4, count);
-}
-
-static inline void
-pool_enc_map(pool_enc_t *enc, uint64_t count)
-{
-    pool_enc_head(enc, 5, count);
-}
-
-static inline void
-pool_enc_tag(pool_enc_t *enc, uint64_t number)
-{
-    pool_enc_head(enc, 6, number);
-}
-
-/* After an error at == end, so the short ways below are closed. */
-static inline int
-pool_dec_int(pool_dec_t *dec, int64_t *value)
-{
-    if (dec->at < dec->end && *dec->at < 24) {
-        *value = *dec->at++;
-        return 0;
-    }
-    return pool_dec_get_int(dec, value);
-}
-
-static inline int
-pool_dec_uint(pool_dec_t *dec, uint64_t *value)
-{
-    if (dec->at < dec->end && *dec->at < 24) {
-        *value = *dec->at++;
-        return 0;
-    }
-    return pool_dec_get_uint(dec, value);
-}
-
-static inline int
-pool_dec_double(pool_dec_t *dec, double *value)
-{
-    if (dec->end - dec->at >= 9 && *dec->at == 0xfb) {
-        uint64_t bits;
-        memcpy(&bits, dec->at + 1, sizeof bits);
-        bits = pool__big_endian(bits);
-        memcpy(value, &bits, sizeof bits);
-        dec->at += 9;
-        return 0;
-    }
-    return pool_dec_get_double(dec, value);
-}
-
-static inline int
-pool_dec_bool(pool_dec_t *dec, bool *value)
-{
-    if (dec->at < dec->end && (*dec->at | 1) == 0xf5) {
-        *value = *dec->at++ & 1;
-        return 0;
-    }
-    return pool_dec_get_bool(dec, value);
-}
-
-static inline int
-pool_dec_skip(pool_dec_t *dec)
-{
-    return pool_dec_value(dec, NULL, NULL);
-}
+#include "forkpool_codec_inline.h"
 
 #ifdef __cplusplus
 }

@@ -10,6 +10,24 @@
 const char pool__truncated[] = "the data ends within an item";
 const char pool__too_many[] = "more is promised than bytes follow";
 
+const unsigned char pool__item_size[256] = {
+#define SHORT 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+#define NUMBERS SHORT, SHORT, 2, 3, 5, 9
+#define FLOATS SHORT, SHORT, 0, 3, 5, 9
+#define STRINGS                                                                \
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, \
+        22, 23, 24
+    [0x00] = NUMBERS,
+    [0x20] = NUMBERS,
+    [0x40] = STRINGS,
+    [0x60] = STRINGS,
+    [0xe0] = FLOATS
+#undef STRINGS
+#undef FLOATS
+#undef NUMBERS
+#undef SHORT
+};
+
 /* What is left of an open container: the number of items, or for indefinite
  * ones these flags; ODD toggles with each key and value. */
 #define INDEFINITE (UINT64_C(1) << 63)
@@ -76,42 +94,6 @@ walk_string(
     return true;
 }
 
-/* The bytes of an item by its first, where that tells; 0 where it does not. */
-static const unsigned char item_size[256] = {
-#define SHORT 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
-#define NUMBERS SHORT, SHORT, 2, 3, 5, 9
-#define FLOATS SHORT, SHORT, 0, 3, 5, 9
-#define STRINGS                                                                \
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, \
-        22, 23, 24
-    [0x00] = NUMBERS,
-    [0x20] = NUMBERS,
-    [0x40] = STRINGS,
-    [0x60] = STRINGS,
-    [0xe0] = FLOATS
-#undef STRINGS
-#undef FLOATS
-#undef NUMBERS
-#undef SHORT
-};
-
-/* Walk over up to n items whose first byte tells their size. Returns how many
- * of the n are left: all that follows something else, or the end. */
-static inline uint64_t
-walk_plain(struct walk *walk, uint64_t n)
-{
-    const unsigned char *p = walk->p;
-
-    for (; n > 0 && p < walk->end; n--) {
-        size_t size = item_size[*p];
-        if (size == 0 || size > (size_t)(walk->end - p))
-            break;
-        p += size;
-    }
-    walk->p = p;
-    return n;
-}
-
 /* Open a container; *open is false where nothing belongs to it. */
 static bool
 walk_open(struct walk *walk, const unsigned char *at,
@@ -128,7 +110,7 @@ walk_open(struct walk *walk, const unsigned char *at,
     if (walk->depth == walk->max_depth)
         return refuse(walk, POOL_ETOOBIG, at, "nested too deep");
     if (head->info != POOL__INFO_INDEFINITE)
-        left = walk_plain(walk, left);
+        left = pool__walk_plain(&walk->p, walk->end, left);
     *open = left != 0;
     if (*open)
         walk->left[walk->depth++] = left;
@@ -158,7 +140,7 @@ close_full(struct walk *walk)
             *left ^= *left & PAIRS ? ODD : 0;
             return;
         }
-        *left = walk_plain(walk, *left - 1);
+        *left = pool__walk_plain(&walk->p, walk->end, *left - 1);
         if (*left > 0)
             return;
         walk->depth--;
@@ -272,7 +254,7 @@ pool_check(const void *data, size_t size, unsigned max_depth, size_t *offset)
         max_depth > 0 ? max_depth : POOL_DEPTH_DEFAULT);
     walk.code = 0;
     do
-        walk_plain(&walk, UINT64_MAX);
+        pool__walk_plain(&walk.p, walk.end, UINT64_MAX);
     while (walk.p != walk.end && walk_item(&walk));
     size_t at = walk.code == 0 ? size : (size_t)(walk.at - start);
     if (offset != NULL)

@@ -281,9 +281,15 @@ pool_dec_get_uint(pool_dec_t *dec, uint64_t *value)
 int
 pool_dec_get_double(pool_dec_t *dec, double *value)
 {
-    const unsigned char *from, *p;
+    const unsigned char *from = dec->at, *p;
     struct pool__head head;
 
+    if (dec->end - from >= 3 && *from == POOL__HALF) {
+        uint64_t bits = widen(pool__read_big_endian(from + 1, 2), 5, 10);
+        memcpy(value, &bits, sizeof bits);
+        dec->at = from + 3;
+        return 0;
+    }
     p = value_head(dec, &head, &from);
     if (p == NULL)
         return dec->error;
@@ -345,7 +351,7 @@ pool_dec_bytes(pool_dec_t *dec, const void **data, size_t *size)
 }
 
 int
-pool_dec_text(pool_dec_t *dec, const char **data, size_t *size)
+pool_dec_get_text(pool_dec_t *dec, const char **data, size_t *size)
 {
     const unsigned char *bytes;
     int rc = get_string(dec, POOL__TEXT, &bytes, size);
@@ -355,9 +361,9 @@ pool_dec_text(pool_dec_t *dec, const char **data, size_t *size)
     return rc;
 }
 
-/* Enter a container; it is checked whole, unless it lies in one that was. */
-static int
-enter(pool_dec_t *dec, unsigned major, uint64_t *count)
+/* enter where more than the first bytes of the items must be looked at. */
+static int __attribute__((noinline))
+enter_slowly(pool_dec_t *dec, unsigned major, uint64_t *count)
 {
     const unsigned char *from, *p;
     struct pool__head head;
@@ -374,8 +380,29 @@ enter(pool_dec_t *dec, unsigned major, uint64_t *count)
     return 0;
 }
 
+/* Enter a container; it is checked whole, unless it lies in one that was. A
+ * short one of plain items, as records are, needs no walk with a stack. */
+static inline int
+enter(pool_dec_t *dec, unsigned major, uint64_t *count)
+{
+    const unsigned char *at = dec->at;
+
+    if (at < dec->end && at >= dec->checked && dec->max_depth > 0 &&
+        (*at ^ major << 5) < POOL__INFO_8) {
+        unsigned n = *at & 31;
+        const unsigned char *p = at + 1;
+        if (pool__walk_plain(&p, dec->end, n << (major == POOL__MAP)) == 0) {
+            dec->checked = p;
+            dec->at = at + 1;
+            *count = n;
+            return 0;
+        }
+    }
+    return enter_slowly(dec, major, count);
+}
+
 int
-pool_dec_array(pool_dec_t *dec, uint64_t *count)
+pool_dec_get_array(pool_dec_t *dec, uint64_t *count)
 {
     return enter(dec, POOL__ARRAY, count);
 }

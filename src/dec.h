@@ -31,6 +31,26 @@ void pool__dec_describe(const pool_dec_t *dec, const unsigned char *at,
  * cursor has failed. */
 const unsigned char *pool__check_item(pool_dec_t *dec);
 
+/* The bytes of an item by its first, where that tells; 0 where it does not. */
+extern const unsigned char pool__item_size[256];
+
+/* Walk over up to n items whose first byte tells their size. Returns how many
+ * of the n are left: all that follows something else, or the end. */
+static inline uint64_t
+pool__walk_plain(const unsigned char **at, const unsigned char *end, uint64_t n)
+{
+    const unsigned char *p = *at;
+
+    for (; n > 0 && p < end; n--) {
+        size_t size = pool__item_size[*p];
+        if (size == 0 || size > (size_t)(end - p))
+            break;
+        p += size;
+    }
+    *at = p;
+    return n;
+}
+
 /* Whether data is exactly one well-formed item within the greatest depth, and
  * whether it holds typed arrays. */
 bool pool__is_value(const void *data, size_t size, bool *numbers);

@@ -98,21 +98,11 @@ write_head(unsigned char *to, unsigned major, uint64_t n, unsigned size)
 void
 pool_enc_put_head(pool_enc_t *enc, unsigned major, uint64_t n)
 {
-    unsigned size = head_size(n);
-
-    if (size > 1 && enc->size + 9 <= enc->capacity) {
-        /* There is room for the longest head: write it whole, keep what
-         * counts. Cheaper than a loop over the width. */
-        unsigned char *to = enc->base + enc->size;
-        unsigned width = size - 1;
-        uint64_t wire = pool__big_endian(n << (64 - 8 * width));
-        to[0] =
-            (unsigned char)(major << 5 |
-                            (POOL__INFO_8 + (unsigned)__builtin_ctz(width)));
-        memcpy(to + 1, &wire, sizeof wire);
-        enc->size += size;
+    if (n >= 24 && enc->size + 9 <= enc->capacity) {
+        pool__enc_long_head(enc, major, n);
         return;
     }
+    unsigned size = head_size(n);
     unsigned char *to = take(enc, size);
     if (to != NULL)
         write_head(to, major, n, size);
@@ -216,7 +206,7 @@ pool_enc_bytes(pool_enc_t *enc, const void *data, size_t size)
 }
 
 void
-pool_enc_text(pool_enc_t *enc, const char *data, size_t size)
+pool_enc_put_text(pool_enc_t *enc, const char *data, size_t size)
 {
     pool_enc_head(enc, POOL__TEXT, size);
     put(enc, data, size);

@@ -31,6 +31,8 @@ enum pool__simple {
     POOL__SIMPLE_LONG = 32 /* the least that takes two bytes */
 };
 
+/* Whole first bytes. */
+#define POOL__HALF 0xf9
 #define POOL__BREAK 0xff
 
 #define POOL__TAG_SELF_DESCRIBED 55799

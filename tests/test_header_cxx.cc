@@ -1,4 +1,7 @@
 // The headers compile as C++, and the library can be called from it.
+#include <cstddef>
+#include <cstdint>
+
 #include <forkpool.h>
 #include <forkpool_mpi.h>
 
@@ -9,6 +12,34 @@ twice(pool_call_t *call)
     int rc = pool_call_args(call, "d", &x);
 
     return rc < 0 ? rc : pool_call_return(call, "d", 2 * x);
+}
+
+// The codec's inline parts.
+static bool
+codec()
+{
+    unsigned char bytes[32];
+    pool_enc_t enc;
+    pool_dec_t dec;
+    std::uint64_t count = 0;
+    std::int64_t n = 0;
+    double x = 0;
+    const char *text = nullptr;
+    std::size_t size = 0;
+
+    pool_enc_init(&enc, bytes, sizeof bytes);
+    pool_enc_array(&enc, 3);
+    pool_enc_int(&enc, -1000);
+    pool_enc_double(&enc, 0.1);
+    pool_enc_text(&enc, "abc", 3);
+    if (pool_enc_finish(&enc, &size) != 0)
+        return false;
+    pool_dec_init(&dec, bytes, size);
+    return pool_dec_array(&dec, &count) == 0 && count == 3 &&
+           pool_dec_int(&dec, &n) == 0 && n == -1000 &&
+           pool_dec_double(&dec, &x) == 0 && x == 0.1 &&
+           pool_dec_text(&dec, &text, &size) == 0 && size == 3 &&
+           pool_dec_finish(&dec) == 0;
 }
 
 int
@@ -28,5 +59,5 @@ main()
         return 2;
     pool_future_free(future);
     pool_destroy(pool);
-    return y == 42.0 ? 0 : 3;
+    return y != 42.0 ? 3 : codec() ? 0 : 4;
 }
