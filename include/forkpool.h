@@ -164,8 +164,8 @@ typedef struct pool_options {
                                caller that waits, look for more before they
                                sleep: less latency for CPU time. Only where the
                                workers and the caller have a CPU each, and while
-                               it pays; 0: 50; POOL_NONE: not at all; at most
-                               100,000 */
+                               it pays; 0: 50; POOL_NONE: not at all, nor for
+                               an instant; at most 100,000 */
     int max_start_failures; /* starts that fail in a row (or workers that die
                                before they did anything) until the pool is
                                POOL_EBROKEN; 0: 8 */

@@ -55,7 +55,7 @@ void pool__sched_submit(struct pool__sched *sched, struct pool_future *task);
 void pool__sched_flush(struct pool__sched *sched);
 /* Whether a worker runs it. */
 bool pool__sched_running(const struct pool_future *task);
-/* Look into the pipes and reply buffers of all workers. */
+/* Look into the pipes and reply buffers of all workers: sweep.c. */
 void pool__sched_look(struct pool__sched *sched);
 
 /* Events of procs. */
@@ -75,8 +75,6 @@ void pool__sched_end_scatter(
 
 /* Put a proc where its state says; give out what can be given. */
 void pool__sched_place(struct pool__sched *sched, struct pool__proc *proc);
-/* The sweep runs, till nobody needs it. */
-void pool__sched_keep_sweeping(struct pool__sched *sched);
 /* It gets no more: it is in no list. */
 void pool__sched_displace(struct pool__sched *sched, struct pool__proc *proc);
 void pool__sched_run(struct pool__sched *sched);
@@ -88,6 +86,12 @@ void pool__sched_requeue(struct pool__sched *sched, struct pool_future *task);
 /* A run of the task has failed: settle it, or run it again. */
 void pool__sched_failed(struct pool__sched *sched, struct pool_future *task,
     const pool_failure_t *failure);
+
+/* sweep.c: what no event tells */
+
+/* It runs, till nobody needs it. */
+void pool__sched_keep_sweeping(struct pool__sched *sched);
+void pool__sched_on_sweep(uv_timer_t *timer);
 
 /* sched_end.c: the end of tasks and workers */
 

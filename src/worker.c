@@ -14,6 +14,7 @@
 #include "frame.h"
 #include "line.h"
 #include "mem.h"
+#include "outbox.h"
 #include "proto.h"
 #include "region.h"
 #include "spawn.h"
@@ -32,8 +33,8 @@ struct worker {
     struct pool__region *region;
     uint64_t ordinal; /* of the last call frame */
     struct pool__ticks ticks;
-    uint64_t clock_ns;   /* read when input came and when a task ended */
-    uint64_t start, end; /* as in the region; the region's are only written */
+    uint64_t clock_ns;       /* read when input came and when a task ended */
+    struct pool__outbox out; /* replies */
     uint8_t *input;
     size_t input_size, have, at;
     bool filled;       /* a large frame has been in input */
@@ -75,58 +76,30 @@ give_up(struct worker *w)
     leave(w, EXIT_FAILURE);
 }
 
-/* The bytes before START are written over from now on. */
-static void
-forget_until(struct worker *w, uint64_t start)
-{
-    w->start = start;
-    pool__store(&w->region->start, start);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the bytes change */
-}
-
-/* What the supervisor took from the buffer need not be written. */
-static void
-skip_taken(struct worker *w)
-{
-    uint64_t taken = pool__min(pool__load(&w->region->taken), w->end);
-
-    if (taken <= w->start)
-        return;
-    pool__store(&w->region->skipped, w->region->skipped + (taken - w->start));
-    forget_until(w, taken);
-}
-
 static void
 flush(struct worker *w)
 {
-    skip_taken(w);
-    struct iovec part = {
-        pool__reply_at(w->region, w->start), (size_t)(w->end - w->start)};
+    pool__outbox_skip(&w->out);
+    struct iovec part = {pool__reply_at(w->region, w->out.start),
+        (size_t)(w->out.end - w->out.start)};
     if (part.iov_len == 0)
         return;
     if (w->io->write(w->io->self, &part, 1) < 0)
         give_up(w);
     w->clock_ns =
         pool__ticks_measure(&w->ticks); /* the pipe may have made it wait */
-    forget_until(w, w->end);
-}
-
-/* Where the next frame begins in the buffer. */
-static uint8_t *
-frame_place(struct worker *w)
-{
-    return pool__reply_at(w->region, w->end);
+    pool__outbox_forget(&w->out, w->out.end);
 }
 
 static void
 publish(struct worker *w, uint64_t extent)
 {
-    w->end += extent;
-    pool__store(&w->region->end, w->end);
-    if (pool__likely(w->end - w->start < FLUSH_AT))
+    w->out.end += extent;
+    pool__store(&w->region->end, w->out.end);
+    if (pool__likely(w->out.end - w->out.start < FLUSH_AT))
         return;
-    skip_taken(w);
-    uint64_t left = w->end - w->start;
+    pool__outbox_skip(&w->out);
+    uint64_t left = w->out.end - w->out.start;
     if (left >= FLUSH_MUST ||
         (left >= FLUSH_AT && !pool__load(&w->region->looks)))
         flush(w);
@@ -149,9 +122,9 @@ send_pieces(struct worker *w, const struct pool__frame *frame,
     pool__frame_put(head, frame);
     if (w->io->write(w->io->self, parts, n + 2) < 0)
         give_up(w);
-    w->start = w->end += extent;
-    pool__store(&w->region->start, w->start);
-    pool__store(&w->region->end, w->end);
+    w->out.start = w->out.end += extent;
+    pool__store(&w->region->start, w->out.start);
+    pool__store(&w->region->end, w->out.end);
 }
 
 /* One too large for the buffer. */
@@ -169,18 +142,18 @@ send_frame(
     struct worker *w, const struct pool__frame *frame, const void *payload)
 {
     uint64_t extent = pool__frame_extent(frame->size);
+    uint8_t *place = pool__outbox_place(&w->out) + POOL__FRAME_HEADER;
 
-    if (extent > POOL__REPLY_BUFFER - (w->end - w->start)) {
+    if (extent > POOL__REPLY_BUFFER - (w->out.end - w->out.start) ||
+        pool__unlikely(pool__outbox_misplaced(&w->out, payload))) {
         send_directly(w, frame, payload);
         return;
     }
-    uint8_t *to = frame_place(w);
-    /* A result that was made in place may have to move: see send_log. */
-    if (frame->size != 0 && payload != to + POOL__FRAME_HEADER)
-        memmove(to + POOL__FRAME_HEADER, payload, frame->size);
-    memset(to + POOL__FRAME_HEADER + frame->size, 0,
+    if (frame->size != 0 && payload != place)
+        memcpy(place, payload, frame->size);
+    memset(place + frame->size, 0,
         (size_t)extent - POOL__FRAME_HEADER - frame->size);
-    pool__frame_put(to, frame);
+    pool__frame_put(pool__outbox_place(&w->out), frame);
     publish(w, extent);
 }
 
@@ -210,9 +183,9 @@ begin_call(struct worker *w, const void *arguments, size_t size)
 {
     struct pool_call *call = &w->call;
 
-    call->room = frame_place(w) + POOL__FRAME_HEADER;
-    call->room_size =
-        POOL__REPLY_BUFFER - (size_t)(w->end - w->start) - POOL__FRAME_HEADER;
+    call->room = pool__outbox_place(&w->out) + POOL__FRAME_HEADER;
+    call->room_size = POOL__REPLY_BUFFER - (size_t)(w->out.end - w->out.start) -
+                      POOL__FRAME_HEADER;
     call->rank = w->config->number;
     call->size = w->config->workers;
     pool__call_begin(call, arguments, size);
@@ -580,7 +553,7 @@ init(struct worker *w, const struct pool__worker_config *config,
     *w = (struct worker){0}; /* a nested worker inherits its parent's */
     w->config = config;
     w->io = io;
-    w->region = region;
+    w->region = w->out.region = region;
     pool__list_init(&w->models);
     w->input_size = INPUT_SIZE;
     w->input = pool__malloc_large(INPUT_SIZE);

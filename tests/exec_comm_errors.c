@@ -385,8 +385,8 @@ the_pool_ends(const struct drive *d)
         o.kill_grace_ms = POOL_NONE;
         pool_t *pool = drive_open(d, &o);
         pool_scatter_t *s = peers_start(pool, rank_waits, w, 3);
-        pool_scatter_t *t = peers_start(pool, rank_waits, w, 2);
         drive_until_word(d, &w->inside, 3);
+        pool_scatter_t *t = peers_start(pool, rank_waits, w, 2);
         if (way == 1)
             ck_assert_int_eq(
                 pool_shutdown(pool, POOL_SHUTDOWN_CANCEL_FUTURES), 0);

@@ -250,6 +250,105 @@ dies_while_it_is_looked_at(int unused)
     test_end();
 }
 
+/* "u": so many bytes, made where the reply is to stand; every fourth with a
+ * line of log in between, so that it will not stand there. */
+static int
+task_in_place(pool_call_t *call)
+{
+    void *place = NULL;
+    uint32_t n;
+    int rc = pool_call_args(call, "u", &n);
+
+    if (rc == 0)
+        rc = pool_call_reserve(call, n, &place);
+    if (rc == 0)
+        memset(place, (int)(n % 251), n / 2);
+    if (n % 4 == 0)
+        pool_call_log(call, "%u bytes", n);
+    if (rc == 0)
+        memset((char *)place + n / 2, (int)(n % 251), n - n / 2);
+    return rc;
+}
+
+static void
+check_in_place(pool_future_t *f, uint32_t n)
+{
+    const unsigned char *bytes;
+    const void *data;
+    size_t size;
+
+    ck_assert_int_eq(pool_future_bytes(f, PATIENCE_MS, &data, &size), 0);
+    ck_assert_uint_eq(size, n);
+    bytes = data;
+    bool same = true;
+    for (size_t i = 0; i < size; i++)
+        same = same && bytes[i] == n % 251;
+    ck_assert(same);
+    pool_future_free(f);
+}
+
+/* Many replies, in flight together: the buffer is gone round many times, taken
+ * from memory or (spin_us is POOL_NONE) written to the pipe, and the program
+ * stays away now and then. */
+static void
+replies_wrap(int unused)
+{
+    enum { N = 8000, WINDOW = 900 };
+    static pool_future_t *ring[WINDOW];
+    static uint32_t sizes[WINDOW];
+    unsigned seed = 3;
+
+    (void)unused;
+    for (int spin_us = POOL_NONE; spin_us <= 0; spin_us++) {
+        test_begin();
+        pool_t *pool = open_pool(2, spin_us);
+        for (int i = 0; i < N + WINDOW; i++) {
+            int slot = i % WINDOW;
+            if (i >= WINDOW)
+                check_in_place(ring[slot], sizes[slot]);
+            if (i >= N)
+                continue;
+            sizes[slot] = (uint32_t)rand_r(&seed) % (i % 50 == 0 ? 60000 : 900);
+            ck_assert_int_eq(
+                pool_submit(pool, &ring[slot], task_in_place, "u", sizes[slot]),
+                0);
+            if (i % 1000 == 0)
+                (void)poll(NULL, 0, 5);
+        }
+        pool_destroy(pool);
+        test_end();
+    }
+}
+
+/* Whoever looks stops before the program sleeps on the pool's descriptor: a
+ * reply that stood in memory is found, and what comes later is written. */
+static void
+looks_away_for_a_descriptor(int unused)
+{
+    enum { N = 3000 };
+    static pool_future_t *f[2 * N];
+
+    (void)unused;
+    test_begin();
+    pool_t *pool = open_pool(2, 0);
+    for (int i = 0; i < N; i++)
+        ck_assert_int_eq(pool_submit(pool, &f[i], task_double, "d", 1.0), 0);
+    ck_assert_int_eq(pool_future_error(f[N / 2], PATIENCE_MS), 0);
+    struct pollfd fd = {.fd = pool_fd(pool), .events = POLLIN};
+    ck_assert_int_ge(fd.fd, 0);
+    for (int i = N; i < 2 * N; i++)
+        ck_assert_int_eq(pool_submit(pool, &f[i], task_double, "d", 1.0), 0);
+    for (int i = 0; i < 2 * N; i++) {
+        while (!pool_future_done(f[i])) {
+            ck_assert_int_eq(poll(&fd, 1, PATIENCE_MS), 1);
+            ck_assert_int_eq(pool_poll(pool, 0), 0);
+        }
+        pool_future_free(f[i]);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
 static const struct test tests[] = {
     {"only_where_there_are_cpus", only_where_there_are_cpus},
     {"not_on_one_cpu", not_on_one_cpu},
@@ -257,6 +356,8 @@ static const struct test tests[] = {
     {"an_idle_pool_sleeps", an_idle_pool_sleeps},
     {"no_wake_up_is_lost", no_wake_up_is_lost},
     {"collected_and_written", collected_and_written},
+    {"replies_wrap", replies_wrap},
+    {"looks_away_for_a_descriptor", looks_away_for_a_descriptor},
     {"a_timeout_is_kept", a_timeout_is_kept},
     {"dies_while_it_is_looked_at", dies_while_it_is_looked_at},
     {NULL, NULL},

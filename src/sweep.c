@@ -1,0 +1,70 @@
+/* The sweep: each 10 ms a look at what no event tells.
+ *
+ * Invariant: it runs while some worker holds a task that it hasn't begun, or
+ * two: then a reply may stand in its buffer behind a task that takes long, and
+ * tasks may wait behind it or for a worker that doesn't move. It runs too while
+ * groups of peers wait. */
+#include "sched.h"
+
+void
+pool__sched_keep_sweeping(struct pool__sched *s)
+{
+    if (!uv_is_active((uv_handle_t *)&s->sweep))
+        uv_timer_again(&s->sweep);
+}
+
+static void
+sweep_one(struct pool__sched *s, struct pool__proc *proc)
+{
+    struct pool__channel *ch = &proc->channel;
+
+    pool__channel_read(ch, POOL__INBOX_MIN);
+    pool__channel_collect(ch);
+    if (ch->held == 0)
+        return;
+    bool claimed = pool__channel_claimed(ch, ch->head);
+    if (ch->head == proc->sched.watched && claimed) {
+        pool__sched_take_back(s, proc, ch->head + 1); /* it takes long */
+    } else if (ch->head == proc->sched.unclaimed &&
+               !pool__list_empty(&s->idle)) {
+        proc->sched.slow = true;
+        pool__sched_take_back(s, proc, ch->head); /* it doesn't begin */
+    }
+    proc->sched.watched = claimed ? ch->head : 0;
+    proc->sched.unclaimed = claimed ? 0 : ch->head;
+}
+
+/* Whether a reply may stand in its buffer, or a task wait in its pipe. */
+static bool
+wants_sweep(struct pool__channel *ch)
+{
+    return ch->held >= 2 ||
+           (ch->held == 1 && !pool__channel_claimed(ch, ch->head));
+}
+
+void
+pool__sched_look(struct pool__sched *s)
+{
+    pool__table_each(proc, s->table)
+    {
+        if (pool__proc_serves(proc) && proc->channel.held != 0)
+            sweep_one(s, proc);
+    }
+    pool__sched_run(s);
+}
+
+void
+pool__sched_on_sweep(uv_timer_t *timer)
+{
+    struct pool__sched *s = timer->data;
+
+    pool__sched_look(s);
+    bool needed = !pool__list_empty(&s->groups); /* whose turns change */
+    pool__table_each(proc, s->table)
+    {
+        needed =
+            needed || (pool__proc_serves(proc) && wants_sweep(&proc->channel));
+    }
+    if (!needed)
+        uv_timer_stop(timer);
+}
