@@ -40,9 +40,9 @@ ${CC-cc} -shared -fPIC "$srcdir/tests/mpi/plugin.c" -o "$dir/plugin.so" || exit 
 export MPI_TEST_PLUGIN="$dir/plugin.so"
 
 # The full suites run more of the same.
-sizes=3 times=1 kinds=4 # of small.c: an allreduce
+sizes=3 times=1 groups=3 kinds=4 # of small.c: an allreduce
 [ "${FORKPOOL_TEST_FULL-0}" != 1 ] || sizes="2 3 5" times="1 2 3" \
-    kinds="0 1 2 3 4 5"
+    groups="2 3 8" kinds="0 1 2 3 4 5"
 for n in $sizes; do
     MPI_TEST_DIR=$(mktemp -d "$dir/XXXXXX")
     export MPI_TEST_DIR
@@ -88,9 +88,13 @@ run -n 3 "$small" crash
 expect "a task crashes" 1 "forkpool: rank [12] on .*: killed by SIGSEGV in task 1"
 for time in $times; do
     for kind in $kinds; do
-        run -n 4 "$small" peer 3 "$kind"
-        expect "a peer is killed inside collective $kind, $time" 1 "signal 9"
-        grep "lives on" "$dir/out" && bad "the job lives on"
+        for ranks in $groups; do
+            victim=$((time % ranks))
+            run -n $((ranks + 1)) "$small" peer "$ranks" "$kind" "$victim"
+            expect "rank $victim of $ranks is killed in collective $kind" 1 \
+                "signal 9"
+            grep "lives on" "$dir/out" && bad "the job lives on"
+        done
     done
 done
 run -n 3 "$small" hang

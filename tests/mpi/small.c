@@ -8,6 +8,8 @@
 
 #include "forkpool_mpi.h"
 
+#define RANKS_MAX 8 /* that talk */
+
 #ifndef OTHER_BUILD
 #define OTHER_BUILD 0
 #endif
@@ -56,9 +58,9 @@ enum { BARRIER, BCAST, BCAST_VALUE, ALLGATHER, ALLREDUCE, GATHERV };
 static int
 meet(pool_comm_t *comm, int kind)
 {
-    const size_t sizes[] = {8, 8, 8};
+    const size_t sizes[RANKS_MAX] = {8, 8, 8, 8, 8, 8, 8, 8};
     unsigned char value[] = {1};
-    int64_t numbers[3] = {1, 2, 3}, to[3];
+    int64_t numbers[3] = {1, 2, 3}, to[RANKS_MAX];
     const pool_part_t *parts;
     const void *out;
     size_t size;
@@ -73,13 +75,14 @@ meet(pool_comm_t *comm, int kind)
     case ALLREDUCE:
         return pool_allreduce(comm, numbers, to, 3, POOL_INT64, POOL_SUM);
     case GATHERV:
-        return pool_gatherv(comm, numbers, 8, to, sizeof to, sizes);
+        return pool_gatherv(
+            comm, numbers, 8, to, 8 * (size_t)pool_comm_size(comm), sizes);
     default:
         return pool_barrier(comm);
     }
 }
 
-/* The last of three ranks is killed while the others wait for it in the
+/* One of the ranks is killed while the others wait for it in the
  * collective that the rows name, which has been made once. */
 static int
 be_killed(pool_call_t *call, void *model, const pool_rows_t *rows)
@@ -88,22 +91,26 @@ be_killed(pool_call_t *call, void *model, const pool_rows_t *rows)
     int kind = (int)rows->values[0], rc = meet(comm, kind);
 
     (void)model;
-    if (rc == 0 && pool_comm_rank(comm) == 2)
+    if (rc == 0 && pool_comm_rank(comm) == (int)rows->values[1])
         raise(SIGKILL);
     return rc == 0 ? meet(comm, kind) : rc;
 }
 
 static void
-kill_a_peer(pool_t *pool, int kind)
+kill_a_peer(pool_t *pool, int kind, int victim)
 {
-    const double values[] = {kind, kind, kind};
+    double values[2 * RANKS_MAX];
     pool_job_t job = POOL_JOB_INIT;
     pool_scatter_t *scatter;
     pool_results_t *results;
 
     job.execute = be_killed;
-    job.rows = 3;
-    job.columns = 1;
+    job.rows = (size_t)pool_worker_count(pool);
+    job.columns = 2;
+    for (size_t i = 0; i < job.rows && i < RANKS_MAX; i++) {
+        values[2 * i] = kind;
+        values[2 * i + 1] = victim;
+    }
     job.values = values;
     job.flags = POOL_JOB_PEERS;
     if (pool_scatter(pool, &scatter, &job) == 0 &&
@@ -166,7 +173,8 @@ main(int argc, char **argv)
     if (pool != NULL && strcmp(what, "hang") == 0)
         start_hanging(pool);
     else if (pool != NULL && strcmp(what, "peer") == 0)
-        kill_a_peer(pool, argc > 3 ? atoi(argv[3]) : BARRIER);
+        kill_a_peer(pool, argc > 3 ? atoi(argv[3]) : BARRIER,
+            argc > 4 ? atoi(argv[4]) : 0);
     else if (pool != NULL)
         rc = ask(pool, fn);
     pool_destroy(pool);
