@@ -129,9 +129,11 @@ drive_each(struct pool__gate *gate, struct pollfd *set, int most)
         set[i] = (struct pollfd){.fd = -1};
         if (pool == NULL || pool->drive != POOL__DRIVE_CALLER)
             continue;
-        do
+        bool more;
+        do {
             pool__drive_once(pool);
-        while (pool->stale && !pool->driving);
+            more = !pool->driving && pool__look_away(pool);
+        } while ((more || pool->stale) && !pool->driving);
         int next = uv_backend_timeout(&pool->loop);
         if (next >= 0 && (most < 0 || next < most))
             most = next;
