@@ -16,7 +16,9 @@
 #define MOST_NS 20000000 /* but for what a loaded machine adds: */
 #define SLIPS_ONE_IN 10  /* turns, by no more than this, */
 #define SLIPS_FEW 20     /* and so many of a pool that has had few */
-#define PIECE ((size_t)128 << 10) /* bytes read or written at once */
+/* Bytes read or written at once: four pages, each of which may be new and take
+ * tens of microseconds. */
+#define PIECE ((size_t)16 << 10)
 
 /* What the library took of the host's thread. The kernel's part of it (a pipe
  * that is locked, a page that must be found) is now and then longer on a
