@@ -8,7 +8,7 @@
 
 #include "forkpool.h"
 
-#define PATIENCE_MS 20000 /* a loaded machine does not fail a test */
+#define PATIENCE_MS 60000 /* a loaded machine does not fail a test */
 #define ADDRESS(p) ((uint64_t)(uintptr_t)(p))
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -30,7 +30,7 @@
 #define TEST_TSAN 0
 #endif
 
-#define PATIENCE_MS 20000 /* a loaded machine does not fail a test */
+#define PATIENCE_MS 60000 /* a loaded machine does not fail a test */
 
 /* Whether the full suites were asked for (FORKPOOL_TEST_FULL=1). */
 bool test_full(void);

@@ -8,7 +8,7 @@
 
 #include "forkpool_mpi.h"
 
-#define PATIENCE_MS 20000 /* a loaded machine does not fail a test */
+#define PATIENCE_MS 60000 /* a loaded machine does not fail a test */
 
 #define CHECK(condition)                                                       \
     do {                                                                       \
