@@ -16,7 +16,7 @@
 #include "proto.h"
 
 #define DRAIN_MOST (4u << 20)    /* bytes; more than a pipe holds */
-#define BIG_STEP (1u << 20)      /* first allocation for a large result */
+#define BIG_STEP (16u << 10)     /* first allocation for a large result */
 #define COLLECT_STEP (64u << 10) /* bytes that stay in the nearest caches */
 
 const char pool__channel_no_memory[] = "no memory for a result";
@@ -119,8 +119,9 @@ deliver(struct pool__channel *ch, const struct pool__frame *frame,
 }
 
 /* The rest of a large frame goes to a block of its own. It is a small one
- * until that is full: a promise of 4 GiB costs nothing. Then it is the whole,
- * whose pages follow the bytes that come. */
+ * until that is full: a promise of 4 GiB costs nothing, and a short turn copies
+ * no more than a step. Then it is the whole, whose pages follow the bytes that
+ * come. */
 static bool
 big_make_room(struct pool__channel *ch)
 {

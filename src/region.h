@@ -31,10 +31,17 @@ struct pool__region {
     uint64_t looks;   /* 1: it looks at `end`: no pipe is needed */
     uint64_t taken;   /* bytes of the stream that it has */
     _Alignas(64) uint64_t claims[POOL__RING];
+    uint8_t unused[POOL__PAGE_MAX - 2 * 64 - POOL__RING * sizeof(uint64_t)];
     /* A ring: byte n of the stream is at n % POOL__REPLY_BUFFER. It is mapped
-     * twice, one behind the other, so that what wraps lies in one piece. */
-    _Alignas(POOL__PAGE_MAX) uint8_t replies[POOL__REPLY_BUFFER];
+     * twice, one behind the other, so that what wraps lies in one piece. It
+     * begins with a page of the file, whatever a page's size is; where the
+     * whole is mapped is the kernel's choice. */
+    uint8_t replies[POOL__REPLY_BUFFER];
 };
+
+_Static_assert(offsetof(struct pool__region, replies) == POOL__PAGE_MAX &&
+                   sizeof(struct pool__region) % POOL__PAGE_MAX == 0,
+    "the ring is whole pages");
 
 /* Make a region: a descriptor sealed against resizing. fd: out. 0 or -errno. */
 POOL__SHARED int pool__region_create(int *fd);
