@@ -142,8 +142,7 @@ pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
     pool__notice_add(pool->core, &line->notice);
 }
 
-/* ---- all of it
- * --------------------------------------------------------------- */
+/* ---- all of it ----------------------------------------------------------- */
 
 bool
 pool__drain_due(const struct pool *pool)

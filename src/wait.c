@@ -220,8 +220,7 @@ pool__gate_wait(struct pool__gate *gate, bool (*done)(void *), void *data,
     return rc;
 }
 
-/* ---- pool_wait
- * ---------------------------------------------------------------- */
+/* ---- pool_wait ----------------------------------------------------------- */
 
 struct wait;
 

@@ -339,8 +339,7 @@ not_a_number(const struct drive *d)
     drive_destroy(d, pool);
 }
 
-/* ---- all of them, mixed
- * ------------------------------------------------------ */
+/* ---- all of them, mixed -------------------------------------------------- */
 
 static int
 rank_mixed(pool_comm_t *comm, void *shared)

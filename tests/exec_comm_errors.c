@@ -28,8 +28,7 @@ says(const char *text)
     return strstr(pool_errmsg(), text) != NULL;
 }
 
-/* ---- calls that do not fit together
- * ------------------------------------------ */
+/* ---- calls that do not fit together -------------------------------------- */
 
 static int
 rank_mismatch(pool_comm_t *comm, void *shared)
@@ -78,8 +77,7 @@ mismatches(const struct drive *d)
     in_groups(d, rank_mismatch, NULL);
 }
 
-/* ---- bad arguments on one rank
- * ------------------------------------------------- */
+/* ---- bad arguments on one rank ------------------------------------------- */
 
 static int
 rank_bad(pool_comm_t *comm, void *shared)
@@ -146,8 +144,7 @@ bad_arguments(const struct drive *d)
     in_groups(d, rank_bad, NULL);
 }
 
-/* ---- limits
- * -------------------------------------------------------------------- */
+/* ---- limits -------------------------------------------------------------- */
 
 static int
 rank_too_big(pool_comm_t *comm, void *shared)
@@ -178,8 +175,7 @@ too_big(const struct drive *d)
     in_groups(d, rank_too_big, &o);
 }
 
-/* ---- ranks that are gone
- * --------------------------------------------------------- */
+/* ---- ranks that are gone ------------------------------------------------- */
 
 static int
 rank_returns(pool_comm_t *comm, void *shared)
@@ -246,8 +242,7 @@ a_rank_is_lost(const struct drive *d)
     drive_destroy(d, pool);
 }
 
-/* ---- cancelled, freed, ended
- * ------------------------------------------------------ */
+/* ---- cancelled, freed, ended --------------------------------------------- */
 
 struct waiters {
     int inside, told;
@@ -428,8 +423,7 @@ resized_below_a_group(const struct drive *d)
     drive_destroy(d, pool);
 }
 
-/* ---- without peers
- * ------------------------------------------------------------------ */
+/* ---- without peers ------------------------------------------------------- */
 
 static int
 refused(pool_comm_t *comm)

@@ -198,8 +198,7 @@ destroyed_before_there_was_room(const struct drive *d)
     pool_future_free(f);
 }
 
-/* ---- several pools
- * ----------------------------------------------------------- */
+/* ---- several pools ------------------------------------------------------- */
 
 static void
 free_other(pool_future_t *future, void *data)
@@ -208,7 +207,31 @@ free_other(pool_future_t *future, void *data)
     pool_future_free(data);
 }
 
-/* A callback frees a future that the wait was given, of a pool that is gone. */
+struct opener {
+    struct gate *gate;
+    pool_future_t *future;
+};
+
+/* Open a gate as soon as somebody waits for a future of a pool in thread
+ * drive. */
+static void *
+open_when_awaited(void *data)
+{
+    struct opener *o = data;
+    bool awaited = false;
+
+    while (!awaited) {
+        usleep(1000);
+        ck_assert_int_eq(pool__enter(o->future->core, "open_when_awaited"), 0);
+        awaited = o->future->watchers != NULL;
+        pool__leave(o->future->core);
+    }
+    gate_open(o->gate);
+    return NULL;
+}
+
+/* A callback frees a future that the wait was given, of a pool that is gone.
+ * In thread drive it must not come before the wait has begun. */
 static void
 freed_while_waited_for(const struct drive *d)
 {
@@ -220,13 +243,21 @@ freed_while_waited_for(const struct drive *d)
     ck_assert_int_eq(drive_error(d, freed), 0);
     drive_destroy(d, b);
     pool_future_t *f[3] = {
-        gate_submit(a, gate), freed, submit(a, task_nothing)};
-    ck_assert_int_eq(pool_future_add_done_callback(f[0], free_other, freed), 0);
-    gate_open(gate);
+        freed, gate_submit(a, gate), submit(a, task_nothing)};
+    struct opener opener = {gate, f[2]};
+    pthread_t thread;
+    ck_assert_int_eq(pool_future_add_done_callback(f[1], free_other, freed), 0);
+    if (d->bit == IN_THREAD)
+        ck_assert_int_eq(
+            pthread_create(&thread, NULL, open_when_awaited, &opener), 0);
+    else
+        gate_open(gate);
     ck_assert_int_eq(
         pool_wait(f, 3, POOL_ALL_COMPLETED, PATIENCE_MS, &done), 0);
     ck_assert_uint_eq(done, 3);
-    pool_future_free(f[0]);
+    if (d->bit == IN_THREAD)
+        pthread_join(thread, NULL);
+    pool_future_free(f[1]);
     pool_future_free(f[2]);
     drive_destroy(d, a);
 }

@@ -119,9 +119,7 @@ job_of(struct diary *diary)
     return job;
 }
 
-/* ---- for every drive, and for a serial pool
- * ----------------------------------
- */
+/* ---- for every drive, and for a serial pool ------------------------------ */
 
 typedef void (*case_fn)(const struct drive *d, pool_t *pool, bool serial);
 
@@ -168,9 +166,7 @@ gather(const struct drive *d, pool_scatter_t *scatter, pool_results_t **results)
     return g.rc;
 }
 
-/* ---- settled and progress
- * ------------------------------------------------------
- */
+/* ---- settled and progress ------------------------------------------------ */
 
 static void
 run_told_in_order(const struct drive *d, pool_t *pool, bool serial)
@@ -277,9 +273,7 @@ settled_ends_the_sweep(const struct drive *d)
     each_backend(d, run_stop);
 }
 
-/* ---- what hooks may do
- * ----------------------------------------------------------
- */
+/* ---- what hooks may do --------------------------------------------------- */
 
 static void
 run_gather_in_the_last(const struct drive *d, pool_t *pool, bool serial)
@@ -483,9 +477,7 @@ freed_while_a_hook_runs(const struct drive *d)
     drive_destroy(d, pool);
 }
 
-/* ---- restore
- * ------------------------------------------------------------------------
- */
+/* ---- restore ------------------------------------------------------------- */
 
 struct store {
     struct diary diary; /* first: the hooks' */

@@ -380,8 +380,7 @@ seeds_are_of_the_first_row(int unused)
     test_end();
 }
 
-/* ---- a chunk as a task
- * ------------------------------------------------------- */
+/* ---- a chunk as a task --------------------------------------------------- */
 
 /* values: what to do; the address of a word that counts how often. */
 enum { DIE = 1, FAIL, HANG };

@@ -275,8 +275,7 @@ results_that_do_not_fit(int unused)
     test_end();
 }
 
-/* ---- many rows
- * ---------------------------------------------------------------- */
+/* ---- many rows ----------------------------------------------------------- */
 
 static int
 execute_some(pool_call_t *call, void *model, const pool_rows_t *rows)
@@ -347,9 +346,7 @@ a_million_rows(int unused)
     free(ok);
 }
 
-/* ---- jobs that are refused
- * -------------------------------------------------------
- */
+/* ---- jobs that are refused ----------------------------------------------- */
 
 static void
 progress_never(const pool_progress_t *progress, void *data)
@@ -495,9 +492,7 @@ no_memory(int unused)
     test_end();
 }
 
-/* ---- freed while it runs
- * --------------------------------------------------------
- */
+/* ---- freed while it runs ------------------------------------------------- */
 
 static int *words; /* begun, leave */
 
