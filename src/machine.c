@@ -31,21 +31,26 @@ affinity_cpus(void)
     return cpus > 0 ? cpus : 1;
 }
 
-/* The path of this process's cgroup in the unified hierarchy. */
-static int
-cgroup_path(char *path, size_t size)
+/* The directory of this process's cgroup in the hierarchy of a controller
+ * ("memory": version 1), or in the unified one (""). */
+static bool
+cgroup_path(const char *controller, char *path, size_t size)
 {
-    char line[512];
+    char line[512], wanted[32];
     FILE *file = fopen("/proc/self/cgroup", "re");
-    int found = 0;
+    bool found = false;
 
     if (file == NULL)
-        return 0;
+        return false;
+    snprintf(wanted, sizeof wanted, ":%s:", controller);
     while (!found && fgets(line, sizeof line, file) != NULL) {
+        const char *list = strchr(line, ':');
         line[strcspn(line, "\n")] = '\0';
-        if (strncmp(line, "0::", 3) == 0) {
-            snprintf(path, size, "/sys/fs/cgroup%s", line + 3);
-            found = 1;
+        if (list != NULL && strncmp(list, wanted, strlen(wanted)) == 0) {
+            snprintf(path, size, "/sys/fs/cgroup%s%s%s",
+                controller[0] != '\0' ? "/" : "", controller,
+                list + strlen(wanted));
+            found = true;
         }
     }
     fclose(file);
@@ -76,7 +81,7 @@ quota_cpus(void)
     char path[600];
     long least = CPUS_MAX;
 
-    if (!cgroup_path(path, sizeof path))
+    if (!cgroup_path("", path, sizeof path))
         return least;
     while (strlen(path) >= strlen("/sys/fs/cgroup")) {
         long cpus = quota_of(path);
@@ -149,16 +154,16 @@ pool__thread_count(void)
     return threads;
 }
 
-/* The cgroup's count of kills; -1: unknown. */
+/* The count of kills in a file of a cgroup; -1: unknown. */
 static long
-oom_kills(void)
+oom_kills_of(const char *controller, const char *name)
 {
     char path[600], file_path[700], line[128];
     long count = -1;
 
-    if (!cgroup_path(path, sizeof path))
+    if (!cgroup_path(controller, path, sizeof path))
         return count;
-    snprintf(file_path, sizeof file_path, "%s/memory.events", path);
+    snprintf(file_path, sizeof file_path, "%s/%s", path, name);
     FILE *file = fopen(file_path, "re");
     if (file == NULL)
         return count;
@@ -167,6 +172,14 @@ oom_kills(void)
             break;
     fclose(file);
     return count;
+}
+
+static long
+oom_kills(void)
+{
+    long count = oom_kills_of("", "memory.events");
+
+    return count >= 0 ? count : oom_kills_of("memory", "memory.oom_control");
 }
 
 bool

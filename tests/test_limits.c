@@ -6,11 +6,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,7 +140,95 @@ small_pipes(int unused)
     ck_assert_int_eq(run_limited(echo_as_nobody, 54324, 100), 0);
 }
 
-/* ---- descriptors ------------------------------------------------------ */
+/* ---- the memory of a cgroup ---------------------------------------------- */
+
+#define CGROUP_LIMIT (128 << 20)
+
+/* Takes far more than the cgroup has. */
+static int
+task_devour(pool_call_t *call)
+{
+    (void)call;
+    for (int i = 0; i < 1024; i++) {
+        unsigned char *block = malloc(1 << 20);
+        if (block == NULL)
+            return 1;
+        memset(block, i | 1, 1 << 20);
+    }
+    return 0;
+}
+
+/* A line in a file of a directory. */
+static bool
+write_line(const char *directory, const char *name, const char *line)
+{
+    char path[200];
+
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : write(fd, line, strlen(line));
+    if (fd >= 0)
+        close(fd);
+    return n == (ssize_t)strlen(line);
+}
+
+/* In the cgroup: the kernel ends the worker, and its record says why; a kill
+ * of another kind is told apart. */
+static int
+be_devoured(void)
+{
+    pool_future_t *f[3];
+    pool_t *pool;
+
+    if (pool_create(&pool, NULL) != 0)
+        return 2;
+    pool_fn run[3] = {task_kill_self, task_devour, task_kill_self};
+    for (int i = 0; i < 3; i++) {
+        if (pool_submit(pool, &f[i], run[i], "") != 0 ||
+            pool_future_error(f[i], PATIENCE_MS) != POOL_EDIED)
+            return 3;
+        const pool_failure_t *failure = pool_future_failure(f[i]);
+        bool oom = strstr(failure->message, "maybe out of memory") != NULL;
+        if (failure->signal != SIGKILL || oom != (run[i] == task_devour)) {
+            fprintf(stderr, "limits: %s\n", failure->message);
+            return 4;
+        }
+        pool_future_free(f[i]);
+    }
+    pool_destroy(pool);
+    return 0;
+}
+
+static void
+out_of_a_cgroups_memory(int unused)
+{
+    char directory[100], line[32];
+    bool old = access("/sys/fs/cgroup/memory/cgroup.procs", F_OK) == 0;
+    int status = -1;
+
+    (void)unused;
+    snprintf(directory, sizeof directory, "/sys/fs/cgroup/%sforkpool-test-%d",
+        old ? "memory/" : "", (int)getpid());
+    snprintf(line, sizeof line, "%d", CGROUP_LIMIT);
+    if (mkdir(directory, 0755) != 0 ||
+        !write_line(
+            directory, old ? "memory.limit_in_bytes" : "memory.max", line)) {
+        fprintf(stderr, "limits: skipped, no cgroup with a memory limit\n");
+        rmdir(directory);
+        return;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        snprintf(line, sizeof line, "%d", (int)getpid());
+        _exit(write_line(directory, "cgroup.procs", line) ? be_devoured() : 5);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(rmdir(directory), 0);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+
+/* ---- descriptors --------------------------------------------------------- */
 
 /* None is left for a new worker: the pool says so or serves with those it
  * has, and nothing leaks. */
@@ -320,6 +410,7 @@ no_module_at_all(int unused)
 static const struct test tests[] = {
     {"fork_fails", fork_fails},
     {"small_pipes", small_pipes},
+    {"out_of_a_cgroups_memory", out_of_a_cgroups_memory},
     {"no_descriptor_left", no_descriptor_left},
     {"memory_runs_out", memory_runs_out},
     {"a_module_loaded_too_late", a_module_loaded_too_late},
