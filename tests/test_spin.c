@@ -336,6 +336,10 @@ looks_away_for_a_descriptor(int unused)
     ck_assert_int_eq(pool_future_error(f[N / 2], PATIENCE_MS), 0);
     struct pollfd fd = {.fd = pool_fd(pool), .events = POLLIN};
     ck_assert_int_ge(fd.fd, 0);
+    pool__table_each(proc, &pool->table)
+    {
+        ck_assert(!proc->channel.looks); /* or the sweep would hide it */
+    }
     for (int i = N; i < 2 * N; i++)
         ck_assert_int_eq(pool_submit(pool, &f[i], task_double, "d", 1.0), 0);
     for (int i = 0; i < 2 * N; i++) {
