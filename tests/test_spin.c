@@ -331,9 +331,12 @@ looks_away_for_a_descriptor(int unused)
     (void)unused;
     test_begin();
     pool_t *pool = open_pool(2, 0);
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < N; i++) {
         ck_assert_int_eq(pool_submit(pool, &f[i], task_double, "d", 1.0), 0);
-    ck_assert_int_eq(pool_future_error(f[N / 2], PATIENCE_MS), 0);
+        if (i == N / 2) /* so many were quick, if the machine has time */
+            ck_assert_int_eq(pool_future_error(f[i], PATIENCE_MS), 0);
+    }
+    (void)pool_future_error(f[N - 1], 0); /* has a look, does not sleep */
     struct pollfd fd = {.fd = pool_fd(pool), .events = POLLIN};
     ck_assert_int_ge(fd.fd, 0);
     pool__table_each(proc, &pool->table)
