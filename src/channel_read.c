@@ -372,7 +372,8 @@ collect_some(struct pool__channel *ch)
 
     if (ch->broken || start > ch->consumed || end <= ch->consumed)
         return false; /* the pipe has bytes before these, or there are none */
-    size_t n = pool__min((size_t)(end - ch->consumed), COLLECT_STEP);
+    size_t step = pool__min(COLLECT_STEP, ch->inbox->piece);
+    size_t n = pool__min((size_t)(end - ch->consumed), step);
     memcpy(ch->inbox->bytes + rest, pool__reply_at(region, ch->consumed), n);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (pool__load(&region->start) != start)
@@ -393,8 +394,8 @@ pool__channel_collect(struct pool__channel *ch)
 {
     uint64_t before = ch->consumed;
 
-    while (collect_some(ch))
-        ;
+    while (collect_some(ch) && !pool__budget_over())
+        ; /* what is left comes by the pipe, or the next sweep finds it */
     if (ch->consumed == before)
         return false;
     ch->events->progress(ch->owner);
@@ -408,6 +409,7 @@ pool__channel_drain(struct pool__channel *ch)
 
     while (!ch->broken && ch->piped < most && read_some(ch) > 0)
         ;
-    (void)pool__channel_collect(ch);
+    while (collect_some(ch))
+        ;
     ch->events->progress(ch->owner);
 }

@@ -11,10 +11,10 @@
 #include "error.h"
 #include "pool.h"
 
-#define BUDGET_NS 400000 /* of a turn, and then the step that is begun */
+#define BUDGET_NS 200000 /* of a turn, and then the step that is begun */
 #define LIMIT_NS 1000000 /* that a debug build asserts ... */
 #define MOST_NS 20000000 /* but for what a loaded machine adds: */
-#define SLIPS_ONE_IN 5   /* turns, by no more than this, */
+#define SLIPS_ONE_IN 10  /* turns, by no more than this, */
 #define SLIPS_FEW 20     /* and so many of a pool that has had few */
 /* Bytes read or written at once: four pages, each of which may be new and take
  * tens of microseconds. */

@@ -75,8 +75,7 @@ memory_for(size_t bytes)
     return pages > 0 && page > 0 && (size_t)pages > bytes / (size_t)page;
 }
 
-/* More than a signed 32-bit length holds. In thread drive it is the code of
- * caller drive that reads and writes. */
+/* More than a signed 32-bit length holds. */
 static void
 two_gigabytes(const struct drive *d)
 {
@@ -421,7 +420,7 @@ owned_bytes_and_a_retry(const struct drive *d)
 
 static const struct drive_case cases[] = {
     {"a_hundred_megabytes", a_hundred_megabytes, IN_ALL},
-    {"two_gigabytes", two_gigabytes, IN_CALLER | IN_HOST},
+    {"two_gigabytes", two_gigabytes, IN_ALL},
     {"killed_while_it_writes", killed_while_it_writes, IN_ALL},
     {"killed_while_it_reads", killed_while_it_reads, IN_ALL},
     {"destroyed_in_the_middle", destroyed_in_the_middle, IN_ALL},
