@@ -148,9 +148,11 @@ small_pipes(int unused)
 static int
 task_devour(pool_call_t *call)
 {
+    static void *volatile block; /* or clang sees that nobody reads it */
+
     (void)call;
     for (int i = 0; i < 1024; i++) {
-        unsigned char *block = malloc(1 << 20);
+        block = malloc(1 << 20);
         if (block == NULL)
             return 1;
         memset(block, i | 1, 1 << 20);
