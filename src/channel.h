@@ -55,6 +55,12 @@ struct pool__inbox {
     uint8_t *bytes;
     size_t size;  /* at least POOL__INBOX_MIN */
     size_t piece; /* bytes read or written at once, at most */
+
+    /* Where turns are short, for the channels that come late in one: one of
+     * them is read a little, and in a round each is once. */
+    uint64_t turn;  /* the last one that was too short, by its end */
+    uint64_t round; /* from 1 */
+    bool late;      /* one was read late in that turn */
 };
 
 #define POOL__INBOX_MIN (4 * POOL__LARGE)
@@ -72,8 +78,8 @@ struct pool__channel {
     bool broken;              /* a violation was told */
     bool writing;             /* writable is watched: the pipe was full */
     bool grown_out, grown_in; /* larger pipes were asked for */
-    bool starved;             /* it was not read, for want of time */
     bool looks;               /* the worker is told so, see region.h */
+    uint64_t round;           /* the last one in which it was read late */
 
     /* Tasks in the worker's hands: ordinals head to tail - 1. */
     struct pool__sent *sent; /* a ring of POOL__RING */

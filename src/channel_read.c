@@ -149,7 +149,7 @@ big_begin(struct pool__channel *ch, const struct pool__frame *frame)
     ch->big.frame = *frame;
     ch->big.have = 0;
     ch->big.need = (size_t)pool__frame_extent(frame->size) - POOL__FRAME_HEADER;
-    ch->big.capacity = pool__min(ch->big.need, BIG_STEP);
+    ch->big.capacity = ch->big.need <= POOL__LARGE ? ch->big.need : BIG_STEP;
     ch->big.block = pool__malloc(ch->big.capacity);
     if (ch->big.block == NULL)
         pool__channel_violate(ch, pool__channel_no_memory);
@@ -217,6 +217,14 @@ split(struct pool__channel *ch, const uint8_t *bytes, size_t n,
     return extent;
 }
 
+/* Where a turn is short, what does not fit in a piece has its own block at
+ * once: to copy it there when it is whole takes longer than a piece. */
+static size_t
+least_large(const struct pool__channel *ch)
+{
+    return pool__min(POOL__LARGE, ch->inbox->piece);
+}
+
 /* Handle N bytes of the stream, the rest of before included. */
 static void
 consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
@@ -234,7 +242,7 @@ consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
                 break;
             }
             if (extent == 0 &&
-                (n < POOL__FRAME_HEADER || frame.size < POOL__LARGE))
+                (n < POOL__FRAME_HEADER || frame.size < least_large(ch)))
                 break;
             taken = extent != 0 ? (size_t)extent : POOL__FRAME_HEADER;
             if (extent != 0)
@@ -327,23 +335,36 @@ end_of_stream(struct pool__channel *ch)
     ch->events->closed(ch->owner);
 }
 
-/* Where a turn is short, whoever comes late is read a little in the next one:
- * the order of the channels is always the same. */
+/* The order of the channels is always the same, and the first may take all of
+ * each turn: see pool__inbox. A round in which all that came had theirs ends
+ * with the next turn. */
 static bool
-has_time(struct pool__channel *ch)
+may_be_late(const struct pool__channel *ch)
 {
-    bool starved = ch->starved;
+    struct pool__inbox *inbox = ch->inbox;
 
-    ch->starved = pool__budget_over() && !starved;
-    return !ch->starved;
+    if (inbox->turn != pool__budget_end) {
+        inbox->turn = pool__budget_end;
+        inbox->round += inbox->late ? 0 : 1;
+        inbox->late = false;
+    }
+    return !inbox->late && ch->round != inbox->round;
+}
+
+static void
+was_late(struct pool__channel *ch)
+{
+    ch->inbox->late = true;
+    ch->round = ch->inbox->round;
 }
 
 void
 pool__channel_read(struct pool__channel *ch, size_t budget)
 {
     size_t before = 0;
+    bool late = pool__budget_over();
 
-    if (!has_time(ch))
+    if (late && !may_be_late(ch))
         return;
     do {
         ssize_t got = ch->broken || ch->ended ? -1 : read_some(ch);
@@ -357,8 +378,11 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
         else if (ch->big.block == NULL)
             break; /* the pipe is empty, most likely: spare a system call */
     } while (before < budget && !pool__budget_over());
-    if (before != 0)
-        ch->events->progress(ch->owner);
+    if (before == 0)
+        return;
+    if (late)
+        was_late(ch);
+    ch->events->progress(ch->owner);
 }
 
 /* Take the next piece of what stands in the buffer. False: there is none. */
@@ -393,11 +417,16 @@ bool
 pool__channel_collect(struct pool__channel *ch)
 {
     uint64_t before = ch->consumed;
+    bool late = pool__budget_over();
 
+    if (late && !may_be_late(ch))
+        return false;
     while (collect_some(ch) && !pool__budget_over())
         ; /* what is left comes by the pipe, or the next sweep finds it */
     if (ch->consumed == before)
         return false;
+    if (late)
+        was_late(ch);
     ch->events->progress(ch->owner);
     return true;
 }
