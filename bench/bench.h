@@ -74,6 +74,12 @@ void bench_check(int rc);
 void bench_print(void);
 int bench_write(const char *path);
 
+/* Before tasks are timed, so many others have used what is used again: twice
+ * the buffer in which a worker's replies stand. And so many tasks teach the
+ * scheduler how long they take. */
+#define BENCH_WARMING ((size_t)20000)
+#define BENCH_LEARNING ((size_t)100)
+
 /* ceiling.c: the limits, written as a sceptic would. Each forks its own
  * workers and reaps them. */
 double ceiling_noop(size_t tasks, size_t window); /* tasks per second */

@@ -198,8 +198,26 @@ sleep_until_ready(struct peer *peers)
     poll(set, 2 * WORKERS, -1);
 }
 
-double
-ceiling_noop(size_t tasks, size_t window)
+/* Until so many in all are done. */
+static void
+pump(struct peer *peers, struct slots *slots, size_t tasks, size_t window)
+{
+    while (slots->done < tasks) {
+        int moved = 0;
+        for (int i = 0; i < WORKERS; i++) {
+            fill(&peers[i], slots, tasks, window / WORKERS);
+            if (peers[i].out_tail != peers[i].out_head)
+                moved |= push(&peers[i]);
+            moved |= pull(&peers[i], slots);
+        }
+        if (!moved)
+            sleep_until_ready(peers);
+    }
+}
+
+/* Tasks per second after the first WARMING ones. */
+static double
+noop_rate(size_t warming, size_t tasks, size_t window)
 {
     static struct peer peers[WORKERS];
     struct slots slots = {.id = calloc(window, sizeof(uint64_t)),
@@ -212,18 +230,9 @@ ceiling_noop(size_t tasks, size_t window)
         slots.free[i] = (uint32_t)i;
     for (int i = 0; i < WORKERS; i++)
         start(&peers[i], worker, 1);
+    pump(peers, &slots, warming, window);
     double began = bench_now();
-    while (slots.done < tasks) {
-        int moved = 0;
-        for (int i = 0; i < WORKERS; i++) {
-            fill(&peers[i], &slots, tasks, window / WORKERS);
-            if (peers[i].out_tail != peers[i].out_head)
-                moved |= push(&peers[i]);
-            moved |= pull(&peers[i], &slots);
-        }
-        if (!moved)
-            sleep_until_ready(peers);
-    }
+    pump(peers, &slots, warming + tasks, window);
     double seconds = bench_now() - began;
     for (int i = 0; i < WORKERS; i++)
         stop(&peers[i]);
@@ -233,11 +242,17 @@ ceiling_noop(size_t tasks, size_t window)
 }
 
 double
+ceiling_noop(size_t tasks, size_t window)
+{
+    return noop_rate(BENCH_WARMING + window, tasks, window);
+}
+
+double
 ceiling_busy(size_t tasks, uint64_t steps, size_t ahead)
 {
     busy_steps = steps;
     taken_bytes = ahead * sizeof(struct frame);
-    double rate = ceiling_noop(tasks, 2 * ahead * WORKERS);
+    double rate = noop_rate(BENCH_LEARNING, tasks, 2 * ahead * WORKERS);
     busy_steps = 0;
     taken_bytes = BATCH;
     return rate;

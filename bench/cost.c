@@ -97,12 +97,29 @@ bench_memory(void)
 
 /* ---- flatness ----------------------------------------------------------- */
 
+struct pending {
+    size_t tasks;
+    bool warm; /* the pool has had as many before */
+};
+
+static void
+submit_then_collect(pool_t *pool, pool_future_t **futures, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        bench_submit_noop(pool, &futures[i]);
+    for (size_t i = 0; i < n; i++) {
+        bench_check(pool_future_error(futures[i], -1));
+        pool_future_free(futures[i]);
+    }
+}
+
 /* Nanoseconds per task, from its submission to the end of its future, where
  * so many are submitted before the first is collected. */
 static double
 cost_with_pending(const void *arg)
 {
-    size_t pending = *(const size_t *)arg, least = 1000000;
+    const struct pending *p = arg;
+    size_t pending = p->tasks, least = 1000000;
     size_t rounds = pending < least ? least / pending : 1;
     pool_future_t **futures = malloc(pending * sizeof *futures);
     pool_t *pool = bench_pool(2);
@@ -110,15 +127,11 @@ cost_with_pending(const void *arg)
     if (futures == NULL)
         exit(1);
     memset(futures, 1, pending * sizeof *futures);
+    if (p->warm)
+        submit_then_collect(pool, futures, pending);
     double began = bench_now();
-    for (size_t r = 0; r < rounds; r++) {
-        for (size_t i = 0; i < pending; i++)
-            bench_submit_noop(pool, &futures[i]);
-        for (size_t i = 0; i < pending; i++) {
-            bench_check(pool_future_error(futures[i], -1));
-            pool_future_free(futures[i]);
-        }
-    }
+    for (size_t r = 0; r < rounds; r++)
+        submit_then_collect(pool, futures, pending);
     double seconds = bench_now() - began;
     pool_destroy(pool);
     free(futures);
@@ -135,10 +148,14 @@ cost_with_workers(const void *arg)
 void
 bench_flatness(void)
 {
-    static const size_t few = 1000, many = 1000000, most = 10000000;
+    static const struct pending few = {1000, true}, many = {1000000, false},
+                                again = {1000000, true},
+                                most = {10000000, false};
     static const int two = 2, crowd = 128;
 
     bench_pairs("flatness_pending_1e6_vs_1e3", "ns", 3, cost_with_pending,
+        &again, "10^3 pending", cost_with_pending, &few);
+    bench_pairs("flatness_pending_1e6_cold_vs_1e3", "ns", 3, cost_with_pending,
         &many, "10^3 pending", cost_with_pending, &few);
     if (bench_quick) /* they need 2 GiB of memory */
         bench_missing("flatness_pending", "10^6 pending", "not in a quick run");

@@ -100,39 +100,44 @@ run_ring(pool_t *pool, size_t tasks, size_t window,
     return (double)tasks / seconds;
 }
 
-double
-bench_noop(size_t tasks, size_t window, int workers)
-{
-    pool_t *pool = bench_pool(workers);
-    double rate =
-        run_ring(pool, tasks, window, bench_submit_noop, collect_noop);
-
-    pool_destroy(pool);
-    return rate;
-}
-
 struct load {
     size_t tasks, window;
+    bool cold; /* the pool is new, as its memory is */
 };
 
 static double
-noop_load(const void *arg)
+library_load(const struct load *load, int workers,
+    void (*submit)(pool_t *, pool_future_t **),
+    void (*collect)(pool_future_t *))
 {
-    const struct load *load = arg;
+    pool_t *pool = bench_pool(workers);
 
-    return bench_noop(load->tasks, load->window, 2);
+    if (!load->cold)
+        run_ring(
+            pool, BENCH_WARMING + load->window, load->window, submit, collect);
+    double rate = run_ring(pool, load->tasks, load->window, submit, collect);
+    pool_destroy(pool);
+    return rate;
+}
+
+double
+bench_noop(size_t tasks, size_t window, int workers)
+{
+    struct load load = {tasks, window, false};
+
+    return library_load(&load, workers, bench_submit_noop, collect_noop);
 }
 
 static double
-typed_load(const void *arg)
+noop_load(const void *load)
 {
-    const struct load *load = arg;
-    pool_t *pool = bench_pool(2);
-    double rate =
-        run_ring(pool, load->tasks, load->window, submit_typed, collect_typed);
+    return library_load(load, 2, bench_submit_noop, collect_noop);
+}
 
-    pool_destroy(pool);
-    return rate;
+static double
+typed_load(const void *load)
+{
+    return library_load(load, 2, submit_typed, collect_typed);
 }
 
 static double
@@ -147,10 +152,13 @@ void
 bench_throughput(void)
 {
     size_t n = bench_quick ? 1000000 : 4000000;
-    struct load narrow = {n / 2, 1024}, wide = {n, 60000};
+    struct load narrow = {n / 2, 1024, false}, wide = {n, 60000, false};
+    struct load cold = {n, 60000, true};
 
     bench_pairs("throughput_noop64_w1024_vs_ceiling", "tasks/s", 3, noop_load,
         &narrow, "bare frame loop", ceiling_load, &narrow);
+    bench_pairs("throughput_noop64_cold_vs_ceiling", "tasks/s", 3, noop_load,
+        &cold, "bare frame loop", ceiling_load, &cold);
     bench_pairs("throughput_noop64_vs_ceiling", "tasks/s", 3, noop_load, &wide,
         "bare frame loop", ceiling_load, &wide);
     bench_pairs("throughput_typed_vs_ceiling", "tasks/s", 3, typed_load, &wide,
@@ -363,6 +371,8 @@ bench_large(void)
 
 /* ---- busy tasks --------------------------------------------------------- */
 
+#define BUSY_WINDOW 1000
+
 struct busy {
     size_t tasks, ahead;
     uint64_t steps;
@@ -395,10 +405,12 @@ library_busy(const void *arg)
     const struct busy *busy = arg;
     pool_t *pool = bench_pool(2);
 
+    burn_payload[0] = 0;
+    run_ring(pool, BENCH_WARMING, BUSY_WINDOW, submit_burn, collect_noop);
     burn_payload[0] = busy->steps;
-    /* The scheduler learns how long such tasks take. */
-    run_ring(pool, 100, 100, submit_burn, collect_noop);
-    double rate = run_ring(pool, busy->tasks, 1000, submit_burn, collect_noop);
+    run_ring(pool, BENCH_LEARNING, BENCH_LEARNING, submit_burn, collect_noop);
+    double rate =
+        run_ring(pool, busy->tasks, BUSY_WINDOW, submit_burn, collect_noop);
     pool_destroy(pool);
     return rate;
 }
