@@ -17,8 +17,7 @@
 #include "mem.h"
 #include "watch.h"
 
-#define TICK_BUDGET (1u << 20)   /* bytes read from one worker at a time */
-#define QUEUE_LIMIT (256u << 10) /* bytes buffered for one worker */
+#define TICK_BUDGET (1u << 20) /* bytes read from one worker at a time */
 
 int
 pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
@@ -78,14 +77,6 @@ pool__channel_fini(struct pool__channel *ch)
 
 /* ---- writing ---------------------------------------------------------- */
 
-bool
-pool__channel_has_room(const struct pool__channel *ch)
-{
-    return ch->tail - ch->head < POOL__RING && ch->large.task == NULL &&
-           pool__buf_size(&ch->behind) == 0 &&
-           pool__buf_size(&ch->out) < QUEUE_LIMIT;
-}
-
 static uint8_t *
 put_header(
     struct pool__buf *buf, const struct pool__frame *frame, size_t payload_room)
@@ -140,7 +131,7 @@ pool__channel_lend(struct pool__channel *ch, const struct pool__frame *frame,
     return put_large(ch, frame, payload, lender, true);
 }
 
-int
+pool__hot int
 pool__channel_send(struct pool__channel *ch, void *task,
     const struct pool__frame *frame, const void *payload, uint64_t *ordinal)
 {

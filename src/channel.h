@@ -11,6 +11,7 @@
 
 /* Payloads from here on are not copied into the buffers. Bytes. */
 #define POOL__LARGE (64u << 10)
+#define POOL__QUEUE_LIMIT (256u << 10) /* bytes buffered for one worker */
 
 /* What a channel tells. None may destroy it. */
 struct pool__channel_events {
@@ -121,7 +122,14 @@ void pool__channel_close(struct pool__channel *channel, uv_close_cb closed);
 void pool__channel_fini(struct pool__channel *channel);
 
 /* Whether one more task may be sent. */
-bool pool__channel_has_room(const struct pool__channel *channel);
+static inline bool
+pool__channel_has_room(const struct pool__channel *channel)
+{
+    return channel->tail - channel->head < POOL__RING &&
+           channel->large.task == NULL &&
+           pool__buf_size(&channel->behind) == 0 &&
+           pool__buf_size(&channel->out) < POOL__QUEUE_LIMIT;
+}
 /* Send a task; it is buffered. 0; 1 where the payload is read until
  * payload_sent is told; POOL_ENOMEM. ordinal: out, the task's number here. */
 int pool__channel_send(struct pool__channel *channel, void *task,

@@ -226,7 +226,7 @@ least_large(const struct pool__channel *ch)
 }
 
 /* Handle N bytes of the stream, the rest of before included. */
-static void
+pool__hot static void
 consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
 {
     struct pool__frame frame;

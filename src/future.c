@@ -43,7 +43,7 @@ await(struct pool_future *future, int timeout_ms, const char *who)
             : pool_strerror(future->code));
 }
 
-int
+pool__hot int
 pool_future_result(
     pool_future_t *future, int timeout_ms, const char *format, ...)
 {
@@ -68,7 +68,7 @@ pool_future_result(
     return rc;
 }
 
-int
+pool__hot int
 pool_future_bytes(
     pool_future_t *future, int timeout_ms, const void **data, size_t *size)
 {
@@ -86,7 +86,7 @@ pool_future_bytes(
     return rc;
 }
 
-int
+pool__hot int
 pool_future_error(pool_future_t *future, int timeout_ms)
 {
     int rc = enter(future, "pool_future_error");
@@ -299,7 +299,7 @@ check_not_freed(const struct pool_future *future)
 #endif
 }
 
-void
+pool__hot void
 pool_future_free(pool_future_t *future)
 {
     if (future == NULL)

@@ -286,7 +286,7 @@ give_run(
 }
 
 /* Give out what goes next while somebody takes it. */
-static struct pool__proc *
+pool__hot static struct pool__proc *
 dispatch(struct pool__sched *s)
 {
     struct pool__proc *proc = NULL, *next;
@@ -438,7 +438,7 @@ fail_as_told(struct pool__sched *s, struct pool__proc *proc,
     pool__sched_failed(s, task, &failure);
 }
 
-void
+pool__hot void
 pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
     struct pool_future *task, const struct pool__frame *frame,
     const void *payload, void *block)

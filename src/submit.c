@@ -321,7 +321,7 @@ prepare_encoded(struct pool *pool, const char *who, pool_fn fn,
     return rc;
 }
 
-static int
+pool__hot static int
 submit_encoded(struct pool *pool, struct pool_future **future,
     const pool_task_options_t *options, pool_fn fn, const char *format,
     va_list args, const char *who)
@@ -366,7 +366,7 @@ pool_submit_opts(pool_t *pool, pool_future_t **future,
     return rc;
 }
 
-int
+pool__hot int
 pool_submit_bytes(pool_t *pool, pool_future_t **future,
     const pool_task_options_t *options, pool_fn fn, const void *data,
     size_t size)

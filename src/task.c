@@ -169,6 +169,8 @@ drop_block(struct pool_future *task)
 {
     void *block = task->block;
 
+    if (block == NULL)
+        return;
     task->block = NULL;
     if (!task->owned) {
         pool__core_drop(task->core, block, task->size);
@@ -227,7 +229,7 @@ pool__task_unmake(struct pool_future *task)
     free_cell(task);
 }
 
-void
+pool__hot void
 pool__task_unref(struct pool_future *task)
 {
     task->refs--;
@@ -310,7 +312,7 @@ static const pool_failure_t out_of_memory = {.code = POOL_ENOMEM,
     .message = "no memory for the result",
     .exit_status = -1};
 
-void
+pool__hot void
 pool__task_value(
     struct pool_future *task, const void *data, size_t size, void *block)
 {
@@ -327,8 +329,7 @@ pool__task_value(
     stats->queued_bytes -= task->size;
     stats->bytes_received += size;
     stats->completed++;
-    if (task->block != NULL)
-        drop_block(task);
+    drop_block(task);
     task->block = block;
     task->size = (uint32_t)size;
     if (block == NULL && size != 0)

@@ -11,6 +11,9 @@
 
 #define pool__likely(x) __builtin_expect(!!(x), 1)
 #define pool__unlikely(x) __builtin_expect(!!(x), 0)
+/* Each task comes through this function: the small ones of the same file that
+ * it calls become part of it. */
+#define pool__hot __attribute__((flatten))
 
 #define pool__container(pointer, type, member)                                 \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
