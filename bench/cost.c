@@ -232,21 +232,24 @@ touch_memory(void)
 }
 
 /* Microseconds to replace a worker of a host that touched HOST_MEMORY before
- * or after pool_create, or never; 0: there is no such memory. */
+ * or after pool_create, or never; 0: there is no such memory. The first few
+ * workers use the pages that later ones use again. */
 static double
 respawn_beside(const void *arg)
 {
-    enum { N = 30 };
+    enum { N = 100, FIRST = 10, SLOW = 5 };
     enum when when = *(const enum when *)arg;
-    size_t n = when == BEFORE ? 5 : N; /* those take a tenth of a second */
+    size_t n = when == BEFORE ? SLOW : N; /* those take a tenth of a second */
     void *block = when == BEFORE ? touch_memory() : NULL;
-    double samples[N];
+    double samples[N], seconds = 0;
     pool_t *pool = bench_pool(1);
 
     if (when == AFTER)
         block = touch_memory();
-    double seconds =
-        when != NEVER && block == NULL ? 0 : bench_respawn(pool, samples, n);
+    if (when == NEVER || block != NULL) {
+        bench_respawn(pool, samples, when == BEFORE ? SLOW : FIRST);
+        seconds = bench_respawn(pool, samples, n);
+    }
     pool_destroy(pool);
     if (block != NULL)
         munmap(block, HOST_MEMORY);

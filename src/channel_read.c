@@ -339,7 +339,7 @@ end_of_stream(struct pool__channel *ch)
  * each turn: see pool__inbox. A round in which all that came had theirs ends
  * with the next turn. */
 static bool
-may_be_late(const struct pool__channel *ch)
+may_be_late(struct pool__channel *ch)
 {
     struct pool__inbox *inbox = ch->inbox;
 

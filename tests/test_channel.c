@@ -1,0 +1,157 @@
+/* Channels of which none is read dry in a turn: each gets its share, whatever
+ * their order. There is no worker; the test writes what one would. */
+#include "support.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "budget.h"
+#include "channel.h"
+
+#define CHANNELS 4
+#define LINE 1000 /* bytes of a log frame's text; a multiple of 8 */
+#define LINES 60  /* in each pipe, which holds 64 KiB */
+#define PIECE 4096
+
+static uint8_t inbox_bytes[POOL__INBOX_MIN];
+static struct pool__inbox inbox;
+static struct pool__channel channels[CHANNELS];
+static int heard[CHANNELS]; /* lines of each */
+
+static void
+on_log(void *owner, void *task, const char *text, size_t size)
+{
+    ck_assert_ptr_null(task);
+    ck_assert_uint_eq(size, LINE);
+    ck_assert_int_eq(text[0], 'x');
+    heard[(struct pool__channel *)owner - channels]++;
+}
+
+static void
+on_progress(void *owner)
+{
+    (void)owner;
+}
+
+static void
+on_violation(void *owner, const char *what)
+{
+    (void)owner;
+    ck_abort_msg("%s", what);
+}
+
+static const struct pool__channel_events events = {
+    .log = on_log, .progress = on_progress, .violation = on_violation};
+
+static void
+open_channels(void)
+{
+    uint8_t bytes[POOL__FRAME_HEADER + LINE];
+    struct pool__frame frame = {.type = POOL__FRAME_LOG, .size = LINE};
+
+    memset(bytes, 'x', sizeof bytes);
+    pool__frame_put(bytes, &frame);
+    memset(&inbox, 0, sizeof inbox);
+    inbox.bytes = inbox_bytes;
+    inbox.size = sizeof inbox_bytes;
+    inbox.piece = PIECE;
+    for (int c = 0; c < CHANNELS; c++) {
+        heard[c] = 0;
+        ck_assert_int_eq(pool__channel_init(
+                             &channels[c], &inbox, LINE, &events, &channels[c]),
+            0);
+        for (int i = 0; i < LINES; i++)
+            ck_assert_int_eq(
+                write(channels[c].result_write, bytes, sizeof bytes),
+                sizeof bytes);
+    }
+}
+
+static void
+close_channels(void)
+{
+    pool__budget_end = UINT64_MAX;
+    for (int c = 0; c < CHANNELS; c++)
+        pool__channel_fini(&channels[c]);
+}
+
+/* Read all of them in a turn that ends at END. How many had something. */
+static int
+turn(uint64_t end)
+{
+    int read = 0;
+
+    pool__budget_end = end;
+    for (int c = 0; c < CHANNELS; c++) {
+        uint64_t before = channels[c].consumed;
+        pool__channel_read(&channels[c], POOL__INBOX_MIN);
+        uint64_t got = channels[c].consumed - before;
+        ck_assert_uint_le(got, PIECE);
+        read += got != 0;
+    }
+    return read;
+}
+
+static void
+all_are_heard(uint64_t latest)
+{
+    uint64_t end = 0;
+
+    for (int lines = 0; lines < CHANNELS * LINES;) {
+        ck_assert_uint_lt(++end, latest);
+        ck_assert_int_le(turn(end), 1);
+        lines = 0;
+        for (int c = 0; c < CHANNELS; c++) {
+            ck_assert_int_le(heard[c] - heard[0], PIECE / LINE);
+            ck_assert_int_le(heard[0] - heard[c], PIECE / LINE);
+            lines += heard[c];
+        }
+    }
+}
+
+/* The time is always up: one is read a little in each turn, and none twice
+ * before the others. */
+static void
+each_is_read_late(int unused)
+{
+    size_t pieces = LINES * (POOL__FRAME_HEADER + LINE) / PIECE + 1;
+
+    (void)unused;
+    test_begin();
+    open_channels();
+    all_are_heard((CHANNELS + 1) * pieces + 1); /* a turn ends each round */
+    close_channels();
+    test_end();
+}
+
+/* One that has nothing to say holds nobody up. */
+static void
+the_silent_are_passed_over(int unused)
+{
+    (void)unused;
+    test_begin();
+    open_channels();
+    for (int c = 1; c < CHANNELS; c += 2) {
+        pool__budget_end = UINT64_MAX;
+        while (heard[c] < LINES)
+            pool__channel_read(&channels[c], POOL__INBOX_MIN);
+    }
+    for (uint64_t end = 1; heard[0] < LINES || heard[2] < LINES; end++) {
+        ck_assert_uint_lt(end, 4 * LINES);
+        ck_assert_int_le(turn(end), 1);
+    }
+    close_channels();
+    test_end();
+}
+
+static const struct test tests[] = {
+    {"each_is_read_late", each_is_read_late},
+    {"the_silent_are_passed_over", the_silent_are_passed_over},
+    {NULL, NULL},
+};
+
+int
+main(int argc, char **argv)
+{
+    return test_main("channel", tests, argc, argv);
+}
