@@ -275,7 +275,8 @@ note_consumed(struct pool__channel *ch, size_t n)
     pool__store(&ch->region->taken, ch->consumed);
 }
 
-/* Read once straight into the block of a large frame. */
+/* Read once straight into the block of a large frame. Its pages are new, most
+ * likely: half a piece. */
 static ssize_t
 read_big(struct pool__channel *ch)
 {
@@ -284,7 +285,7 @@ read_big(struct pool__channel *ch)
         return 0;
     }
     ssize_t got = pool__read(ch->result_read, ch->big.block + ch->big.have,
-        pool__min(ch->big.capacity - ch->big.have, ch->inbox->piece));
+        pool__min(ch->big.capacity - ch->big.have, ch->inbox->piece / 2));
     if (got <= 0)
         return got;
     ch->piped += (size_t)got;

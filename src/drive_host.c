@@ -16,9 +16,9 @@
 #define SLIPS_ONE_IN 10  /* but for so many turns that a loaded machine takes  \
                           */
 #define SLIPS_FEW 20     /* longer, and for so many of a pool that had few */
-/* Bytes read or written at once: two pages, each of which may be new and take
+/* Bytes read or written at once: four pages, each of which may be new and take
  * tens of microseconds. Those of the receive buffer are not. */
-#define PIECE ((size_t)8 << 10)
+#define PIECE ((size_t)16 << 10)
 #define INBOX_USED (4 * PIECE)
 
 /* What the library took of the host's thread. The kernel's part of it (a pipe
