@@ -13,9 +13,8 @@
 
 #define BUDGET_NS 200000 /* of a turn, and then the step that is begun */
 #define LIMIT_NS 1000000 /* that a debug build asserts ... */
-#define SLIPS_ONE_IN 10  /* but for so many turns that a loaded machine takes  \
-                          */
-#define SLIPS_FEW 20     /* longer, and for so many of a pool that had few */
+#define SLIPS_ONE_IN 10  /* but for so many turns that take longer on a */
+#define SLIPS_FEW 20     /* loaded machine, and so many of a pool of few */
 /* Bytes read or written at once: four pages, each of which may be new and take
  * tens of microseconds. Those of the receive buffer are not. */
 #define PIECE ((size_t)16 << 10)
