@@ -49,7 +49,7 @@ struct pool {
         uv_poll_t *poll; /* of our loop's descriptor, in the host's */
         uv_prepare_t *prepare;
         bool busy;             /* keeps uv_run going */
-        uint64_t turns, slips; /* and by how much too long, see measure */
+        uint64_t turns, slips; /* of them, that took too long */
     } host;
     struct { /* see drive_thread.c */
         pthread_t id;

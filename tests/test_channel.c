@@ -18,6 +18,9 @@ static struct pool__inbox inbox;
 static struct pool__channel channels[CHANNELS];
 static int heard[CHANNELS]; /* lines of each */
 
+/* From where they are taken: the pipe, or the worker's buffer. */
+static enum { PIPE, BUFFER } source;
+
 static void
 on_log(void *owner, void *task, const char *text, size_t size)
 {
@@ -44,6 +47,28 @@ static const struct pool__channel_events events = {
     .log = on_log, .progress = on_progress, .violation = on_violation};
 
 static void
+say(struct pool__channel *ch, const uint8_t *bytes, size_t size)
+{
+    struct pool__region *region = ch->region;
+
+    if (source == PIPE) {
+        ck_assert_int_eq(write(ch->result_write, bytes, size), (ssize_t)size);
+        return;
+    }
+    memcpy(pool__reply_at(region, region->end), bytes, size);
+    pool__store(&region->end, region->end + size);
+}
+
+static void
+take(struct pool__channel *ch)
+{
+    if (source == PIPE)
+        pool__channel_read(ch, POOL__INBOX_MIN);
+    else
+        pool__channel_collect(ch);
+}
+
+static void
 open_channels(void)
 {
     uint8_t bytes[POOL__FRAME_HEADER + LINE];
@@ -61,9 +86,7 @@ open_channels(void)
                              &channels[c], &inbox, LINE, &events, &channels[c]),
             0);
         for (int i = 0; i < LINES; i++)
-            ck_assert_int_eq(
-                write(channels[c].result_write, bytes, sizeof bytes),
-                sizeof bytes);
+            say(&channels[c], bytes, sizeof bytes);
     }
 }
 
@@ -84,7 +107,7 @@ turn(uint64_t end)
     pool__budget_end = end;
     for (int c = 0; c < CHANNELS; c++) {
         uint64_t before = channels[c].consumed;
-        pool__channel_read(&channels[c], POOL__INBOX_MIN);
+        take(&channels[c]);
         uint64_t got = channels[c].consumed - before;
         ck_assert_uint_le(got, PIECE);
         read += got != 0;
@@ -112,36 +135,53 @@ all_are_heard(uint64_t latest)
 /* The time is always up: one is read a little in each turn, and none twice
  * before the others. */
 static void
-each_is_read_late(int unused)
+shares_are_equal(void)
 {
     size_t pieces = LINES * (POOL__FRAME_HEADER + LINE) / PIECE + 1;
 
-    (void)unused;
-    test_begin();
     open_channels();
     all_are_heard((CHANNELS + 1) * pieces + 1); /* a turn ends each round */
     close_channels();
-    test_end();
 }
 
 /* One that has nothing to say holds nobody up. */
 static void
-the_silent_are_passed_over(int unused)
+the_silent_wait(void)
 {
-    (void)unused;
-    test_begin();
     open_channels();
     for (int c = 1; c < CHANNELS; c += 2) {
         pool__budget_end = UINT64_MAX;
         while (heard[c] < LINES)
-            pool__channel_read(&channels[c], POOL__INBOX_MIN);
+            take(&channels[c]);
     }
     for (uint64_t end = 1; heard[0] < LINES || heard[2] < LINES; end++) {
         ck_assert_uint_lt(end, 4 * LINES);
         ck_assert_int_le(turn(end), 1);
     }
     close_channels();
+}
+
+static void
+from_each_source(void (*run)(void))
+{
+    test_begin();
+    for (source = PIPE; source <= BUFFER; source++)
+        run();
     test_end();
+}
+
+static void
+each_is_read_late(int unused)
+{
+    (void)unused;
+    from_each_source(shares_are_equal);
+}
+
+static void
+the_silent_are_passed_over(int unused)
+{
+    (void)unused;
+    from_each_source(the_silent_wait);
 }
 
 static const struct test tests[] = {
