@@ -106,7 +106,7 @@ struct pool__channel {
     struct {               /* or a large one on its way */
         struct pool__frame frame;
         uint8_t *block; /* NULL: none */
-        size_t have, need, capacity;
+        size_t have, need, capacity, populated;
     } big;
 };
 

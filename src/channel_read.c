@@ -17,6 +17,7 @@
 
 #define DRAIN_MOST (4u << 20)    /* bytes; more than a pipe holds */
 #define BIG_STEP (16u << 10)     /* first allocation for a large result */
+#define BIG_POPULATE (1u << 20)  /* bytes; as much as a pipe holds */
 #define COLLECT_STEP (64u << 10) /* bytes that stay in the nearest caches */
 
 const char pool__channel_no_memory[] = "no memory for a result";
@@ -147,7 +148,7 @@ big_begin(struct pool__channel *ch, const struct pool__frame *frame)
         return;
     }
     ch->big.frame = *frame;
-    ch->big.have = 0;
+    ch->big.have = ch->big.populated = 0;
     ch->big.need = (size_t)pool__frame_extent(frame->size) - POOL__FRAME_HEADER;
     ch->big.capacity = ch->big.need <= POOL__LARGE ? ch->big.need : BIG_STEP;
     ch->big.block = pool__malloc(ch->big.capacity);
@@ -275,6 +276,19 @@ note_consumed(struct pool__channel *ch, size_t n)
     pool__store(&ch->region->taken, ch->consumed);
 }
 
+/* The pages that are read into next, before the pipe is locked for it: else the
+ * worker spins on that lock while they are made. */
+static void
+big_populate(struct pool__channel *ch)
+{
+    if (ch->big.have < ch->big.populated || ch->big.capacity < BIG_POPULATE ||
+        pool__budget_limited())
+        return;
+    size_t n = pool__min(BIG_POPULATE, ch->big.capacity - ch->big.have);
+    pool__populate(ch->big.block + ch->big.have, n);
+    ch->big.populated = ch->big.have + n;
+}
+
 /* Read once straight into the block of a large frame. Its pages are new, most
  * likely: half a piece. */
 static ssize_t
@@ -284,6 +298,7 @@ read_big(struct pool__channel *ch)
         pool__channel_violate(ch, pool__channel_no_memory);
         return 0;
     }
+    big_populate(ch);
     ssize_t got = pool__read(ch->result_read, ch->big.block + ch->big.have,
         pool__min(ch->big.capacity - ch->big.have, ch->inbox->piece / 2));
     if (got <= 0)

@@ -10,15 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COUNT(table) (sizeof(table) / sizeof *(table))
+#include "require.h"
 
-/* An assertion for loops of millions: Check notes each of its own, which costs
- * more than what is tested. */
-#define require(condition)                                                     \
-    do {                                                                       \
-        if (!(condition))                                                      \
-            ck_abort_msg("%s", #condition);                                    \
-    } while (0)
+#define COUNT(table) (sizeof(table) / sizeof *(table))
 
 /* Read digits into bytes; their number. */
 static inline size_t

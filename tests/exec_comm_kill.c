@@ -9,11 +9,17 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { BARRIER, BCAST, BCAST_VALUE, ALLGATHER, ALLREDUCE, GATHERV, KINDS };
 
-#define LARGE ((size_t)4 << 20) /* more than a pipe holds */
+#define LARGE ((size_t)2 << 20) /* more than a pipe holds */
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* In huge pages: making small ones takes longer than all that is tested. */
+static unsigned char given[HUGE_PAGE * 2] __attribute__((aligned(HUGE_PAGE)));
+static unsigned char taken[8 * LARGE] __attribute__((aligned(HUGE_PAGE)));
 
 struct round {
     int kind, victim, late; /* late: in the middle of what it gives */
@@ -38,7 +44,6 @@ kill_when_it_writes(void *through)
 static int
 collective(pool_comm_t *comm, int kind)
 {
-    static unsigned char bytes[LARGE + 16], all[8 * LARGE];
     int rank = pool_comm_rank(comm), size = pool_comm_size(comm);
     const pool_part_t *parts;
     const void *out;
@@ -50,19 +55,20 @@ collective(pool_comm_t *comm, int kind)
     case BARRIER:
         return pool_barrier(comm);
     case BCAST:
-        return pool_bcast(comm, bytes, LARGE);
+        return pool_bcast(comm, given, LARGE);
     case BCAST_VALUE:
-        (void)pool_encode(bytes, sizeof bytes, &n, "ay", all, LARGE);
+        if (rank == 0)
+            (void)pool_encode(given, sizeof given, &n, "ay", taken, LARGE);
         return pool_bcast_value(
-            comm, rank == 0 ? bytes : NULL, n, &out, &out_size);
+            comm, rank == 0 ? given : NULL, n, &out, &out_size);
     case ALLGATHER:
-        return pool_allgather(comm, bytes, LARGE, &parts);
+        return pool_allgather(comm, given, LARGE, &parts);
     case ALLREDUCE:
         return pool_allreduce(
-            comm, bytes, all, LARGE / 8, POOL_DOUBLE, POOL_MAX);
+            comm, given, taken, LARGE / 8, POOL_DOUBLE, POOL_MAX);
     default:
         return pool_gatherv(
-            comm, bytes, LARGE, all, LARGE * (size_t)size, sizes);
+            comm, given, LARGE, taken, LARGE * (size_t)size, sizes);
     }
 }
 
@@ -118,6 +124,8 @@ killed_in(const struct drive *d, int kind)
     struct round *round = test_shared(sizeof *round);
     int times = test_full() ? 100 : 5;
 
+    (void)madvise(given, sizeof given, MADV_HUGEPAGE);
+    (void)madvise(taken, sizeof taken, MADV_HUGEPAGE);
     for (size_t g = 0; g < COUNT(groups); g++) {
         pool_t *pool = drive_pool(d, (int)groups[g]);
         srand((unsigned)kind * 3 + (unsigned)g);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "forkpool.h"
+#include "require.h"
 
 /* Sanitizers that change what a process may do. gcc defines the names, clang
  * has features. */

@@ -140,8 +140,8 @@ a_flood_of_replies(int unused)
     pool_t *pool = host_pool(2);
     for (int i = 0; i < n; i++) {
         pool_future_t *f;
-        ck_assert_int_eq(pool_submit(pool, &f, task_nothing, ""), 0);
-        ck_assert_int_eq(pool_future_add_done_callback(f, count, &done), 0);
+        require(pool_submit(pool, &f, task_nothing, "") == 0);
+        require(pool_future_add_done_callback(f, count, &done) == 0);
     }
     while (done < n)
         uv_run(&loop, UV_RUN_ONCE);
@@ -162,7 +162,7 @@ many_are_cancelled(int unused)
     pool_t *pool = host_pool(1);
     ck_assert_int_eq(pool_submit(pool, &first, task_hang, ""), 0);
     for (int i = 0; i < n; i++)
-        ck_assert_int_eq(pool_submit(pool, &f[i], task_nothing, ""), 0);
+        require(pool_submit(pool, &f[i], task_nothing, "") == 0);
     ck_assert_int_eq(pool_shutdown(pool, POOL_SHUTDOWN_CANCEL_FUTURES), 0);
     ck_assert(pool_future_cancelled(f[n - 1])); /* whoever asks sees it */
     await(f[n / 2]);
@@ -170,7 +170,7 @@ many_are_cancelled(int unused)
         uv_run(&loop, UV_RUN_ONCE);
     end(pool);
     for (int i = 0; i < n; i++) {
-        ck_assert(pool_future_cancelled(f[i]));
+        require(pool_future_cancelled(f[i]));
         pool_future_free(f[i]);
     }
     pool_future_free(first);

@@ -134,10 +134,11 @@ agree(const unsigned char *bytes, size_t size)
     bool same = rc == 0 ? accepted && our_size == their_size : !accepted;
     if (rc == 0 && !accepted && differs(data, our_size))
         same = true;
-    if (!same)
+    if (!same) {
         print_hex(data, size);
-    ck_assert_msg(same, "forkpool %d (%zu bytes), libcbor %d (%zu bytes)", rc,
-        our_size, accepted, their_size);
+        ck_abort_msg("forkpool %d (%zu bytes), libcbor %d (%zu bytes)", rc,
+            our_size, accepted, their_size);
+    }
     free(data);
 }
 
