@@ -123,9 +123,9 @@ thread_turn(void)
 static const struct drive drives[] = {
     {"caller", IN_CALLER, caller_options, own_patience, caller_turn,
         pool_destroy},
-    {"host", IN_HOST, host_options, host_patience, host_turn, host_close},
     {"thread", IN_THREAD, thread_options, own_patience, thread_turn,
         pool_destroy},
+    {"host", IN_HOST, host_options, host_patience, host_turn, host_close},
 };
 
 /* ---- pools -------------------------------------------------------------- */
