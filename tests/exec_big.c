@@ -106,12 +106,12 @@ memory_for(size_t bytes)
 static void
 two_gigabytes(const struct drive *d)
 {
-    size_t size = (size_t)2200 * 1000 * 1000;
+    size_t size = ((size_t)1 << 31) + 12345;
 
     if (!test_full())
         return;
     if (!memory_for(5 * size)) {
-        fprintf(stderr, "exec_big: no memory for 2.2 GB\n");
+        fprintf(stderr, "exec_big: no memory for 2 GiB\n");
         return;
     }
     unsigned char *bytes = pattern_mapped(size);
