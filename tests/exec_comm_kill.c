@@ -15,11 +15,11 @@
 
 enum { BARRIER, BCAST, BCAST_VALUE, ALLGATHER, ALLREDUCE, GATHERV, KINDS };
 
-#define LARGE ((size_t)2 << 20) /* more than a pipe holds */
+#define LARGE ((size_t)4 << 20) /* more than a pipe holds */
 #define HUGE_PAGE ((size_t)2 << 20)
 
 /* In huge pages: making small ones takes longer than all that is tested. */
-static unsigned char given[HUGE_PAGE * 2] __attribute__((aligned(HUGE_PAGE)));
+static unsigned char given[LARGE + HUGE_PAGE] __attribute__((aligned(HUGE_PAGE)));
 static unsigned char taken[8 * LARGE] __attribute__((aligned(HUGE_PAGE)));
 
 struct round {
