@@ -19,7 +19,8 @@ enum { BARRIER, BCAST, BCAST_VALUE, ALLGATHER, ALLREDUCE, GATHERV, KINDS };
 #define HUGE_PAGE ((size_t)2 << 20)
 
 /* In huge pages: making small ones takes longer than all that is tested. */
-static unsigned char given[LARGE + HUGE_PAGE] __attribute__((aligned(HUGE_PAGE)));
+static unsigned char given[LARGE + HUGE_PAGE]
+    __attribute__((aligned(HUGE_PAGE)));
 static unsigned char taken[8 * LARGE] __attribute__((aligned(HUGE_PAGE)));
 
 struct round {
