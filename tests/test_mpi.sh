@@ -86,6 +86,14 @@ run -n 3 "$small" start
 expect "an initializer exits" 1 "forkpool: rank [12] on .*: the initializer called exit(3)"
 run -n 3 "$small" crash
 expect "a task crashes" 1 "forkpool: rank [12] on .*: killed by SIGSEGV in task 1"
+# In one write, or what other ranks print would come between.
+mkfifo "$dir/fifo"
+timeout 60 dd bs=4096 count=1 if="$dir/fifo" of="$dir/said" 2>/dev/null &
+MPI_TEST_FIFO="$dir/fifo" run -n 3 "$small" crash
+wait $!
+mv "$dir/said" "$dir/out"
+expect "it is said in one piece" 1 \
+    "^forkpool: rank [12] on .*: killed by SIGSEGV in task 1; the job ends$"
 for time in $times; do
     for kind in $kinds; do
         for ranks in $groups; do

@@ -63,27 +63,30 @@ on_exit_called(int status, void *unused)
     pool__words_abort("the initializer called exit(%d)", status);
 }
 
-/* Only what may be called in a handler. */
+/* Only what may be called in a handler, and one write: mpirun mixes what the
+ * ranks print, a write at a time. */
 static void
 say_signal(int signal)
 {
     const char *name = sigabbrev_np(signal);
-    char digits[20], *at = digits + sizeof digits;
+    char number[21], *at = number + sizeof number - 1;
     uint64_t n = words.task;
+    char line[sizeof words.where + 96];
+    size_t length = 0;
 
+    *at = '\0';
     do
         *--at = (char)('0' + n % 10);
     while ((n /= 10) != 0);
     const char *parts[] = {words.where, ": killed by SIG",
-        name != NULL ? name : "?", " in task ", NULL, "; the job ends\n"};
+        name != NULL ? name : "?", " in task ", at, "; the job ends\n"};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        const char *text = parts[i] != NULL ? parts[i] : at;
-        size_t length = parts[i] != NULL
-                            ? strlen(text)
-                            : (size_t)(digits + sizeof digits - at);
-        if (write(STDERR_FILENO, text, length) < 0)
-            return;
+        size_t more = strlen(parts[i]);
+        memcpy(line + length, parts[i], more);
+        length += more;
     }
+    if (write(STDERR_FILENO, line, length) < 0)
+        return; /* nobody hears it */
 }
 
 /* What was there before gets it: the instruction is tried again, or abort(3)
