@@ -89,9 +89,11 @@ double ceiling_busy(size_t tasks, uint64_t steps, size_t ahead);
 /* Seconds each, the worker pinned to CPU (-1: not). Polling: both sides read
  * until something is there and never sleep. */
 void ceiling_roundtrip(double *samples, size_t n, int cpu, bool polling);
-double ceiling_large(size_t size, int times); /* bytes per second, both ways */
-double ceiling_memcpy(size_t size);           /* bytes per second */
-double ceiling_fork(int times);               /* seconds each */
+/* Bytes per second, both ways, in the best of so many round trips with warm
+ * buffers; 0: in the first one. */
+double ceiling_large(size_t size, int times);
+double ceiling_memcpy(size_t size); /* bytes per second */
+double ceiling_fork(int times);     /* seconds each */
 
 /* tasks.c: what more than one group uses. A pool of so many workers, ready; a
  * no-op of 64 bytes each way; tasks per second of them; seconds from a crash to

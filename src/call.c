@@ -1,8 +1,8 @@
 /* Calls: arguments in, result or error out. The same code runs in workers and
  * in a serial pool.
  *
- * Invariant: result points into room or own, so a result lives until the next
- * pool__call_begin. A result that fits is made where it will be sent from. */
+ * Invariant: result points into room, area or own, so a result lives until the
+ * next pool__call_begin. One that fits is made where it will be sent from. */
 #include "call.h"
 
 #include <stdio.h>
@@ -104,6 +104,10 @@ reserve(struct pool_call *call, const char *who, size_t size, uint8_t **to)
             (unsigned long long)call->max_result);
     if (size <= call->room_size) {
         *to = call->room;
+        return 0;
+    }
+    if (size >= POOL__LARGE && size <= call->area_size) {
+        *to = call->area;
         return 0;
     }
     if (size > call->own_size) {

@@ -12,9 +12,11 @@ struct pool_call {
     size_t arguments_size;
     uint8_t *room; /* where a result may be made in place, 8-aligned */
     size_t room_size;
-    uint8_t *own; /* a block of the call's, for what is larger */
+    uint8_t *area;    /* shared with the host, for what is larger */
+    size_t area_size; /* 0: it is in use, or there is none */
+    uint8_t *own;     /* a block of the call's, for what is larger still */
     size_t own_size;
-    const uint8_t *result; /* in room or own; NULL: none yet */
+    const uint8_t *result; /* in one of these; NULL: none yet */
     size_t result_size;
     uint64_t max_result;
     int rank, size;

@@ -21,7 +21,8 @@
 
 int
 pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
-    uint32_t max_result, const struct pool__channel_events *events, void *owner)
+    uint32_t max_result, bool segment,
+    const struct pool__channel_events *events, void *owner)
 {
     int tasks[2] = {-1, -1}, results[2] = {-1, -1}, region = -1;
 
@@ -39,7 +40,8 @@ pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
     if (rc == 0)
         rc = pool__set_nonblocking(results[0]);
     if (rc == 0)
-        rc = pool__region_create(&region);
+        rc = pool__region_create(
+            &region, segment ? POOL__SEGMENT_END : sizeof *ch->region);
     ch->task_read = tasks[0];
     ch->task_write = tasks[1];
     ch->result_read = results[0];
@@ -47,6 +49,8 @@ pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
     ch->region_fd = region;
     if (rc == 0 && (ch->region = pool__region_map(region)) == NULL)
         rc = -errno;
+    if (rc == 0 && segment)
+        (void)pool__segment_map(&ch->segment, region, true);
     if (rc == 0) {
         ch->sent = pool__malloc(POOL__RING * sizeof ch->sent[0]);
         rc = ch->sent != NULL ? 0 : POOL_ENOMEM;
@@ -64,6 +68,8 @@ pool__channel_fini(struct pool__channel *ch)
     pool__close(&ch->result_read);
     pool__close(&ch->result_write);
     pool__close(&ch->region_fd);
+    if (ch->region != NULL) /* else this is a child, which has neither */
+        pool__segment_unmap(&ch->segment);
     pool__region_unmap(ch->region);
     ch->region = NULL;
     pool__free(ch->sent);
@@ -131,19 +137,58 @@ pool__channel_lend(struct pool__channel *ch, const struct pool__frame *frame,
     return put_large(ch, frame, payload, lender, true);
 }
 
+/* Whether a task's payload may go into the segment: nobody reads what lies
+ * there. */
+static bool
+may_place(const struct pool__channel *ch, size_t size)
+{
+    return ch->segment.arguments != NULL && size <= POOL__AREA &&
+           pool__load(&ch->region->mapped) != 0 &&
+           (ch->lodger < ch->head ||
+               pool__channel_task(ch, ch->lodger) == NULL);
+}
+
+static int
+place(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload)
+{
+    struct pool__frame placed = *frame;
+    uint64_t size = frame->size;
+
+    placed.type = POOL__FRAME_PLACED;
+    placed.size = POOL__PLACED_SIZE;
+    if (pool__channel_control(ch, &placed, &size) < 0)
+        return POOL_ENOMEM;
+    memcpy(ch->segment.arguments, payload, frame->size);
+    ch->lodger = ch->tail;
+    ch->filled = ch->touched = true;
+    return 0;
+}
+
+/* What is large is put into the segment, or lent. */
+static int
+send_large(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload, void *task, bool *lent)
+{
+    *lent = !may_place(ch, frame->size);
+    return *lent ? put_large(ch, frame, payload, task, false)
+                 : place(ch, frame, payload);
+}
+
 pool__hot int
 pool__channel_send(struct pool__channel *ch, void *task,
     const struct pool__frame *frame, const void *payload, uint64_t *ordinal)
 {
-    bool large = frame->size >= POOL__LARGE;
+    bool lent = false;
 
-    if ((large ? put_large(ch, frame, payload, task, false)
-               : pool__channel_control(ch, frame, payload)) < 0)
+    if ((pool__unlikely(frame->size >= POOL__LARGE)
+                ? send_large(ch, frame, payload, task, &lent)
+                : pool__channel_control(ch, frame, payload)) < 0)
         return POOL_ENOMEM;
     ch->sent[ch->tail % POOL__RING] = (struct pool__sent){task, frame->id};
     *ordinal = ch->tail++;
     ch->held++;
-    return large ? 1 : 0;
+    return lent ? 1 : 0;
 }
 
 bool
@@ -300,6 +345,20 @@ uint64_t
 pool__channel_rss(const struct pool__channel *ch)
 {
     return pool__load(&ch->region->rss);
+}
+
+bool
+pool__channel_tidy(struct pool__channel *ch)
+{
+    bool busy = ch->touched || ch->held != 0;
+
+    ch->touched = false;
+    if (!ch->filled)
+        return true;
+    if (!busy)
+        pool__segment_give_back(&ch->segment);
+    ch->filled = busy;
+    return !busy;
 }
 
 void

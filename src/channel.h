@@ -7,10 +7,8 @@
 
 #include "buf.h"
 #include "frame.h"
-#include "region.h"
+#include "segment.h"
 
-/* Payloads from here on are not copied into the buffers. Bytes. */
-#define POOL__LARGE (64u << 10)
 #define POOL__QUEUE_LIMIT (256u << 10) /* bytes buffered for one worker */
 
 /* What a channel tells. None may destroy it. */
@@ -33,6 +31,8 @@ struct pool__channel_events {
     /* There may be room again: all replies that came at once have been told,
      * or the pipe has taken what was waiting for it. */
     void (*progress)(void *owner);
+    /* A block for a large result, the owner's; NULL: no memory. */
+    void *(*block)(void *owner, size_t size);
     /* A large payload is no longer read. */
     void (*payload_sent)(void *owner, void *task);
     /* The same of what was lent. */
@@ -73,6 +73,7 @@ struct pool__channel {
     uv_poll_t readable, writable;
     int task_read, task_write, result_read, result_write, region_fd;
     struct pool__region *region;
+    struct pool__segment segment;
     uint32_t max_result;
     bool open;                /* its poll handles are in the loop */
     bool ended;               /* the worker's end is closed */
@@ -80,7 +81,8 @@ struct pool__channel {
     bool writing;             /* writable is watched: the pipe was full */
     bool grown_out, grown_in; /* larger pipes were asked for */
     bool looks;               /* the worker is told so, see region.h */
-    uint64_t round;           /* the last one in which it was read late */
+    bool filled, touched; /* the segment: it has pages, and was used lately */
+    uint64_t round;       /* the last one in which it was read late */
 
     /* Tasks in the worker's hands: ordinals head to tail - 1. */
     struct pool__sent *sent; /* a ring of POOL__RING */
@@ -88,6 +90,7 @@ struct pool__channel {
     uint64_t flushed; /* ordinals below are in the pipe or on their way */
     uint64_t written; /* bytes in all */
     size_t held;      /* of them not taken back */
+    uint64_t lodger;  /* whose arguments were put in the segment last */
 
     struct pool__buf out; /* frames not yet written */
     bool hungry;          /* there is more than fits: see feed */
@@ -102,6 +105,7 @@ struct pool__channel {
     /* The reply stream: PIPED bytes came over the pipe, [0, consumed)
      * are handled or in rest or big. */
     uint64_t piped, consumed;
+    uint64_t fetched;      /* results that were copied out of the segment */
     struct pool__buf rest; /* the beginning of a frame */
     struct {               /* or a large one on its way */
         struct pool__frame frame;
@@ -110,10 +114,11 @@ struct pool__channel {
     } big;
 };
 
-/* Make pipes and region. 0, or -errno with nothing left behind. */
+/* Make pipes and region; segment: and a segment, where that can be. 0, or
+ * -errno with nothing left behind. */
 int pool__channel_init(struct pool__channel *channel, struct pool__inbox *inbox,
-    uint32_t max_result, const struct pool__channel_events *events,
-    void *owner);
+    uint32_t max_result, bool segment,
+    const struct pool__channel_events *events, void *owner);
 /* Begin to listen; the worker exists, its ends are closed here. */
 int pool__channel_open(struct pool__channel *channel, uv_loop_t *loop);
 /* Stop listening. Each of the two handles is closed with CLOSED. */
@@ -130,8 +135,9 @@ pool__channel_has_room(const struct pool__channel *channel)
            pool__buf_size(&channel->behind) == 0 &&
            pool__buf_size(&channel->out) < POOL__QUEUE_LIMIT;
 }
-/* Send a task; it is buffered. 0; 1 where the payload is read until
- * payload_sent is told; POOL_ENOMEM. ordinal: out, the task's number here. */
+/* Send a task; it is buffered, a large one put in the segment if that is free.
+ * 0; 1 where the payload is read until payload_sent is told; POOL_ENOMEM.
+ * ordinal: out, the task's number here. */
 int pool__channel_send(struct pool__channel *channel, void *task,
     const struct pool__frame *frame, const void *payload, uint64_t *ordinal);
 /* Send one of the library's own frames, small. 0 or POOL_ENOMEM. */
@@ -203,6 +209,9 @@ void pool__channel_read(struct pool__channel *channel, size_t budget);
 bool pool__channel_collect(struct pool__channel *channel);
 /* The worker is dead: read and collect all there is. */
 void pool__channel_drain(struct pool__channel *channel);
+/* Give the pages of its segment back. False: it has some that are in use, or
+ * were since the last time. */
+bool pool__channel_tidy(struct pool__channel *channel);
 /* Nothing is read any more, and what is buffered is not written. */
 void pool__channel_shut(struct pool__channel *channel);
 /* Of a channel that was shut: remove the oldest task; NULL: no more.

@@ -33,21 +33,63 @@ pool__channel_violate(struct pool__channel *ch, const char *what)
     ch->events->violation(ch->owner, what);
 }
 
+/* The oldest task in hand, if its id is this. NULL: a violation. */
+static void *
+answered_task(struct pool__channel *ch, uint64_t id)
+{
+    pool__channel_skip_recalled(ch);
+    struct pool__sent *sent = &ch->sent[ch->head % POOL__RING];
+    if (pool__likely(ch->head != ch->tail && sent->id == id &&
+                     sent->task != ch->large.task))
+        return sent->task;
+    pool__channel_violate(ch, "a reply to no task that it runs");
+    return NULL;
+}
+
 static void
 deliver_reply(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload, void *block)
 {
-    pool__channel_skip_recalled(ch);
-    struct pool__sent *sent = &ch->sent[ch->head % POOL__RING];
-    if (ch->head == ch->tail || sent->id != frame->id ||
-        sent->task == ch->large.task) {
+    void *task = answered_task(ch, frame->id);
+
+    if (pool__unlikely(task == NULL)) {
         pool__free(block);
-        pool__channel_violate(ch, "a reply to no task that it runs");
         return;
     }
     ch->head++;
     ch->held--;
-    ch->events->reply(ch->owner, sent->task, frame, payload, block);
+    ch->events->reply(ch->owner, task, frame, payload, block);
+}
+
+/* A result in the segment: its size is checked, then it is copied out, and only
+ * then may the worker use the area again. */
+static void
+deliver_placed(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload)
+{
+    struct pool__frame reply = *frame;
+    uint64_t size = 0;
+
+    if (frame->size == POOL__PLACED_SIZE)
+        memcpy(&size, payload, sizeof size);
+    if (size < POOL__LARGE || size > ch->max_result || size > POOL__AREA ||
+        ch->segment.results == NULL) {
+        pool__channel_violate(ch, "a result that is not in its segment");
+        return;
+    }
+    if (answered_task(ch, frame->id) == NULL)
+        return;
+    uint8_t *block = ch->events->block(ch->owner, (size_t)size);
+    if (block == NULL) {
+        pool__channel_violate(ch, pool__channel_no_memory);
+        return;
+    }
+    memcpy(block, ch->segment.results, (size_t)size);
+    pool__store(&ch->region->fetched, ++ch->fetched);
+    ch->filled = ch->touched = true;
+    reply.type = POOL__FRAME_REPLY;
+    reply.size = (uint32_t)size;
+    deliver_reply(ch, &reply, block, block);
 }
 
 /* The task that runs, if its id is this; NULL: another does. */
@@ -110,7 +152,9 @@ deliver(struct pool__channel *ch, const struct pool__frame *frame,
         deliver_collective(ch, frame, payload, block);
         return;
     }
-    if (frame->type == POOL__FRAME_HELLO)
+    if (frame->type == POOL__FRAME_PLACED)
+        deliver_placed(ch, frame, payload);
+    else if (frame->type == POOL__FRAME_HELLO)
         ch->events->hello(ch->owner, frame, payload);
     else if (frame->type == POOL__FRAME_LOG)
         deliver_log(ch, frame, payload);

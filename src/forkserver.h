@@ -85,6 +85,7 @@ struct pool__worker_config {
     int32_t depth;       /* of pools in workers; 1 in a program's own pool */
     uint8_t track_rss;   /* whether region->rss is kept */
     uint8_t has_setup;   /* whether its first frame is the setup */
+    uint8_t has_segment; /* whether there is one behind its region */
     uint8_t stdout_to;   /* enum pool_output */
     uint8_t stderr_to;   /* enum pool_output */
 };

@@ -20,6 +20,7 @@ enum pool__frame_type {
     POOL__FRAME_LOG,
     POOL__FRAME_COLLECTIVE,
     POOL__FRAME_STOP,
+    POOL__FRAME_PLACED, /* a call or a reply whose payload is in the segment */
     POOL__FRAME_TYPES
 };
 
@@ -29,6 +30,10 @@ enum pool__frame_type {
 /* The id of a call: number of the task << these bits | how often it was sent.
  * So no id is used twice: each sending of a task counts up. */
 #define POOL__ID_SENDS_BITS 20
+
+/* Payloads from here on are not copied into buffers. Bytes. */
+#define POOL__LARGE (64u << 10)
+#define POOL__PLACED_SIZE 8u /* bytes of a placed frame: how many there are */
 
 #define POOL__LOG_MAX 1023u /* bytes of a log frame's text; at least 1 */
 

@@ -35,6 +35,12 @@ on_reply(void *proc, void *task, const struct pool__frame *frame,
     pool__sched_reply(sched_of(proc), proc, task, frame, payload, block);
 }
 
+static void *
+on_block(void *proc, size_t size)
+{
+    return pool__core_take(sched_of(proc)->core, size);
+}
+
 static void
 on_progress(void *proc)
 {
@@ -139,6 +145,7 @@ on_output(void *owner, const char *line, size_t length)
 static const struct pool__table_events table_events = {
     .channel = {.reply = on_reply,
         .progress = on_progress,
+        .block = on_block,
         .payload_sent = on_payload_sent,
         .collective = on_collective,
         .lent_sent = on_lent_sent,

@@ -395,6 +395,8 @@ pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
     proc->forkserver = forkserver;
     proc->generation = forkserver->generation;
     proc->config = *config;
+    proc->config.has_segment = config->has_segment && !forkserver->foreign &&
+                               pool__segment_affordable();
     proc->grace_ms = grace_ms;
     proc->pidfd = -1;
     pool__list_init(&proc->node);
@@ -406,7 +408,7 @@ pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
         return rc;
     rc = pool__channel_init(&proc->channel, inbox,
         (uint32_t)pool__max(config->max_result, POOL__ERROR_MAX),
-        &events->channel, proc);
+        proc->config.has_segment, &events->channel, proc);
     if (rc == 0 && (rc = ask_for_worker(proc)) < 0)
         pool__channel_fini(&proc->channel);
     if (rc < 0) {

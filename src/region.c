@@ -10,7 +10,7 @@
 #include "fdio.h"
 
 int
-pool__region_create(int *fd)
+pool__region_create(int *fd, size_t size)
 {
     int made = memfd_create("forkpool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
@@ -19,7 +19,7 @@ pool__region_create(int *fd)
     *fd = pool__fd_above_standard(made);
     if (*fd < 0)
         return *fd;
-    if (ftruncate(*fd, (off_t)sizeof(struct pool__region)) == 0 &&
+    if (ftruncate(*fd, (off_t)size) == 0 &&
         fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         return 0;
     int error = errno;

@@ -24,12 +24,14 @@ struct pool__region {
     uint64_t rss;                /* bytes resident after the last task */
     uint64_t skipped; /* bytes of the stream that were taken from here, and so
                          not written to the pipe */
+    uint64_t mapped;  /* 1: it has mapped its segment */
     /* written by the supervisor alone: */
     _Alignas(64) uint64_t cancel; /* ordinal that is asked to stop */
     uint64_t sent;                /* bytes written to the task pipe so far */
     uint64_t spin_ns; /* how long to look for more before sleeping */
     uint64_t looks;   /* 1: it looks at `end`: no pipe is needed */
     uint64_t taken;   /* bytes of the stream that it has */
+    uint64_t fetched; /* results that it has copied out of the segment */
     _Alignas(64) uint64_t claims[POOL__RING];
     uint8_t unused[POOL__PAGE_MAX - 2 * 64 - POOL__RING * sizeof(uint64_t)];
     /* A ring: byte n of the stream is at n % POOL__REPLY_BUFFER. It is mapped
@@ -43,8 +45,9 @@ _Static_assert(offsetof(struct pool__region, replies) == POOL__PAGE_MAX &&
                    sizeof(struct pool__region) % POOL__PAGE_MAX == 0,
     "the ring is whole pages");
 
-/* Make a region: a descriptor sealed against resizing. fd: out. 0 or -errno. */
-POOL__SHARED int pool__region_create(int *fd);
+/* Make a region: a descriptor of SIZE bytes, the struct's or more, sealed
+ * against resizing. fd: out. 0 or -errno. */
+POOL__SHARED int pool__region_create(int *fd, size_t size);
 /* Map one for this process alone, not for its children; NULL and errno where
  * that fails. */
 POOL__SHARED struct pool__region *pool__region_map(int fd);

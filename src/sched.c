@@ -471,6 +471,8 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
 void
 pool__sched_progress(struct pool__sched *s, struct pool__proc *proc)
 {
+    if (pool__unlikely(proc->channel.touched))
+        pool__sched_tidy_later(s);
     pool__sched_place(s, proc);
     if (pool__unlikely(proc->sched.timed))
         pool__sched_watch_deadline(s, proc);
@@ -564,7 +566,8 @@ pool__sched_init(
     uv_timer_init(table->loop, &s->sweep);
     uv_timer_init(table->loop, &s->deadline);
     uv_timer_init(table->loop, &s->life);
-    s->sweep.data = s->deadline.data = s->life.data = s;
+    uv_timer_init(table->loop, &s->tidy);
+    s->sweep.data = s->deadline.data = s->life.data = s->tidy.data = s;
     uv_timer_start(&s->sweep, pool__sched_on_sweep, SWEEP_MS, SWEEP_MS);
     uv_timer_stop(&s->sweep);
 }
@@ -575,6 +578,7 @@ pool__sched_close(struct pool__sched *s)
     uv_close((uv_handle_t *)&s->sweep, NULL);
     uv_close((uv_handle_t *)&s->deadline, NULL);
     uv_close((uv_handle_t *)&s->life, NULL);
+    uv_close((uv_handle_t *)&s->tidy, NULL);
 }
 
 void

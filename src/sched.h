@@ -42,6 +42,7 @@ struct pool__sched {
     uv_timer_t sweep;
     uv_timer_t deadline; /* when a task may be late */
     uv_timer_t life;     /* when a worker may have served long enough */
+    uv_timer_t tidy;     /* when large payloads may have ceased */
 };
 
 void pool__sched_init(struct pool__sched *sched, struct pool__core *core,
@@ -92,6 +93,8 @@ void pool__sched_failed(struct pool__sched *sched, struct pool_future *task,
 /* It runs, till nobody needs it. */
 void pool__sched_keep_sweeping(struct pool__sched *sched);
 void pool__sched_on_sweep(uv_timer_t *timer);
+/* Large payloads come and go: give their pages back when they have ceased. */
+void pool__sched_tidy_later(struct pool__sched *sched);
 
 /* sched_end.c: the end of tasks and workers */
 

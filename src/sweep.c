@@ -3,8 +3,13 @@
  * Invariant: it runs while some worker holds a task that it hasn't begun, or
  * two: then a reply may stand in its buffer behind a task that takes long, and
  * tasks may wait behind it or for a worker that doesn't move. It runs too while
- * groups of peers wait. */
+ * groups of peers wait.
+ *
+ * And each second, where large payloads come and go, whether they still do. */
 #include "sched.h"
+#include "watch.h"
+
+#define TIDY_MS 1000
 
 void
 pool__sched_keep_sweeping(struct pool__sched *s)
@@ -67,4 +72,30 @@ pool__sched_on_sweep(uv_timer_t *timer)
     }
     if (!needed)
         uv_timer_stop(timer);
+}
+
+static void
+on_tidy(uv_timer_t *timer)
+{
+    struct pool__sched *s = timer->data;
+    bool needed = false;
+
+    pool__table_each(proc, s->table)
+    {
+        needed = (proc->channel.open && !pool__channel_tidy(&proc->channel)) ||
+                 needed;
+    }
+    if (needed)
+        return;
+    uv_timer_stop(timer);
+    pool__core_warm(s->core, false);
+}
+
+void
+pool__sched_tidy_later(struct pool__sched *s)
+{
+    if (uv_is_active((uv_handle_t *)&s->tidy))
+        return;
+    pool__timer_start(&s->tidy, on_tidy, TIDY_MS, TIDY_MS);
+    pool__core_warm(s->core, true);
 }

@@ -119,8 +119,17 @@ pool__core_keep(struct pool__core *core, void *block, size_t size)
     size_t old_size = core->spare_size;
     core->spare = block;
     core->spare_size = size;
-    pool__unpopulate(block, size);
+    if (!core->warm)
+        pool__unpopulate(block, size);
     pool__core_drop(core, old, old_size);
+}
+
+void
+pool__core_warm(struct pool__core *core, bool warm)
+{
+    core->warm = warm;
+    if (!warm && core->spare != NULL)
+        pool__unpopulate(core->spare, core->spare_size);
 }
 
 /* Making the pages of a new block costs about as much as filling them. */
@@ -173,7 +182,10 @@ drop_block(struct pool_future *task)
         return;
     task->block = NULL;
     if (!task->owned) {
-        pool__core_drop(task->core, block, task->size);
+        if (task->core->sliced)
+            pool__core_drop(task->core, block, task->size);
+        else
+            pool__core_keep(task->core, block, task->size);
         return;
     }
     task->owned = false;

@@ -50,8 +50,9 @@ struct pool__core {
     size_t unsettled;
     uint64_t last_number; /* of a task */
     void *trash;          /* large blocks on their way out */
-    void *spare;          /* one that is kept for the next scatter */
+    void *spare;          /* one that is kept for the next of its size */
     size_t spare_size;
+    bool warm; /* large ones come and go: its pages are kept too */
     struct pool__stats stats;
 };
 
@@ -166,6 +167,8 @@ void pool__core_drop(struct pool__core *core, void *block, size_t size);
  * of memory. What is kept is the kernel's to take where memory is short. */
 void pool__core_keep(struct pool__core *core, void *block, size_t size);
 void *pool__core_take(struct pool__core *core, size_t size);
+/* Large blocks come and go now (true), or have ceased to. */
+void pool__core_warm(struct pool__core *core, bool warm);
 /* Free a part of what was dropped. False: nothing is left. */
 bool pool__core_sweep_out(struct pool__core *core);
 

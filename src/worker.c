@@ -12,6 +12,7 @@
 
 #include "call.h"
 #include "frame.h"
+#include "intake.h"
 #include "line.h"
 #include "mem.h"
 #include "outbox.h"
@@ -21,10 +22,7 @@
 #include "spin.h"
 #include "ticks.h"
 
-#define INPUT_SIZE (256u << 10) /* bytes read at once */
-#define INPUT_KEPT (4u << 20)   /* what a larger block holds goes when empty */
-#define INPUT_LENT (64u << 20)  /* and with it a block that is larger still */
-#define FLUSH_AT (64u << 10)    /* bytes of replies */
+#define FLUSH_AT (64u << 10)                       /* bytes of replies */
 #define FLUSH_MUST (POOL__REPLY_BUFFER - FLUSH_AT) /* though it looks */
 
 struct worker {
@@ -35,9 +33,8 @@ struct worker {
     struct pool__ticks ticks;
     uint64_t clock_ns;       /* read when input came and when a task ended */
     struct pool__outbox out; /* replies */
-    uint8_t *input;
-    size_t input_size, have, at;
-    bool filled;       /* a large frame has been in input */
+    struct pool__intake in;
+    uint64_t placed;   /* results that were put into the segment */
     uint64_t received; /* bytes of the task pipe */
     struct pool__spin spin;
     pool_fn *functions; /* by the number that calls carry */
@@ -63,7 +60,7 @@ leave(struct worker *w, int status)
     pool__call_fini(&w->call);
     pool__line_clear(&w->line);
     pool__free(w->functions);
-    pool__free(w->input);
+    pool__free(w->in.bytes);
     pool__depth = w->outer_depth;
     w->io->leave(w->io->self, status);
     abort();
@@ -178,14 +175,29 @@ send_error(struct worker *w, struct pool__frame *frame)
     send_frame(w, frame, payload);
 }
 
+/* The result is in the segment. */
+static void
+send_placed(struct worker *w, struct pool__frame *reply)
+{
+    uint64_t size = reply->size;
+
+    reply->type = POOL__FRAME_PLACED;
+    reply->size = POOL__PLACED_SIZE;
+    w->placed++;
+    send_frame(w, reply, &size);
+}
+
 static void
 begin_call(struct worker *w, const void *arguments, size_t size)
 {
     struct pool_call *call = &w->call;
+    bool free = pool__load(&w->region->fetched) == w->placed;
 
     call->room = pool__outbox_place(&w->out) + POOL__FRAME_HEADER;
     call->room_size = POOL__REPLY_BUFFER - (size_t)(w->out.end - w->out.start) -
                       POOL__FRAME_HEADER;
+    call->area = w->io->segment.results;
+    call->area_size = free && call->area != NULL ? POOL__AREA : 0;
     call->rank = w->config->number;
     call->size = w->config->workers;
     pool__call_begin(call, arguments, size);
@@ -228,14 +240,32 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
         .size = (uint32_t)call->result_size,
         .flags =
             pool__duration_pack(w->clock_ns - pool__min(began, w->clock_ns))};
-    if (pool__likely(rc == 0))
+    if (pool__unlikely(
+            rc == 0 && call->result != NULL && call->result == call->area))
+        send_placed(w, &reply);
+    else if (pool__likely(rc == 0))
         send_frame(w, &reply, call->result);
     else {
         reply.type = POOL__FRAME_ERROR;
         send_error(w, &reply);
     }
-    if (call->own_size > INPUT_KEPT && call->result != call->own)
+    if (call->own_size > POOL__INTAKE_KEPT && call->result != call->own)
         pool__call_fini(call); /* what was large is so no longer */
+}
+
+/* Its arguments are in the segment. */
+static void
+run_placed(
+    struct worker *w, const struct pool__frame *frame, const void *payload)
+{
+    struct pool__frame call = *frame;
+    uint64_t size;
+
+    if (frame->size != POOL__PLACED_SIZE || w->io->segment.arguments == NULL)
+        give_up(w);
+    memcpy(&size, payload, sizeof size);
+    call.size = (uint32_t)size;
+    run_call(w, &call, w->io->segment.arguments);
 }
 
 /* The host introduces a function: its number is the count so far. */
@@ -360,7 +390,11 @@ serve_frame(
 {
     switch (frame->type) {
     case POOL__FRAME_CALL:
-        run_call(w, frame, payload);
+    case POOL__FRAME_PLACED:
+        if (frame->type == POOL__FRAME_PLACED)
+            run_placed(w, frame, payload);
+        else
+            run_call(w, frame, payload);
         for (size_t i = 0; i < w->line.aside_count; i++)
             stop(w, w->line.aside[i]);
         pool__line_clear(&w->line);
@@ -388,69 +422,19 @@ serve_input(struct worker *w)
     struct pool__frame frame;
 
     for (;;) {
-        const uint8_t *bytes = w->input + w->at;
-        size_t n = w->have - w->at;
+        const uint8_t *bytes = w->in.bytes + w->in.at;
+        size_t n = w->in.have - w->in.at;
         int64_t extent =
             pool__frame_split(bytes, n, POOL__FRAME_MAX_PAYLOAD, &frame);
         if (extent < 0)
             give_up(w);
         if (extent == 0)
             return n < POOL__FRAME_HEADER
-                       ? INPUT_SIZE
+                       ? POOL__INTAKE_SIZE
                        : (size_t)pool__frame_extent(frame.size);
-        w->at += (size_t)extent;
+        w->in.at += (size_t)extent;
         serve_frame(w, &frame, bytes + POOL__FRAME_HEADER);
     }
-}
-
-static void
-change_input(struct worker *w, size_t size)
-{
-    size_t rest = w->have - w->at;
-    uint8_t *block = pool__malloc_large(size);
-
-    if (block == NULL)
-        give_up(w);
-    /* The host must not find the pipe locked while pages are made. */
-    if (size > INPUT_KEPT)
-        pool__populate(block, size);
-    memcpy(block, w->input + w->at, rest);
-    pool__free(w->input);
-    w->input = block;
-    w->input_size = size;
-    w->filled = false;
-}
-
-/* A large block is empty: the next large frame may have it, or the kernel its
- * pages. Where memory is counted it goes at once. */
-static void
-spare_input(struct worker *w)
-{
-    const struct pool__worker_config *c = w->config;
-
-    if (w->input_size > INPUT_LENT || c->track_rss != 0 || c->max_memory != 0)
-        change_input(w, INPUT_SIZE);
-    else if (w->filled)
-        pool__unpopulate(w->input, w->input_size);
-    w->filled = false;
-}
-
-/* Move the rest to the front of a block that holds NEED bytes. */
-static void
-make_room(struct worker *w, size_t need)
-{
-    size_t rest = w->have - w->at;
-    size_t size = pool__max(need, INPUT_SIZE);
-
-    if (size > w->input_size)
-        change_input(w, size);
-    else if (w->input_size > INPUT_KEPT && rest == 0)
-        spare_input(w);
-    else if (w->at != 0)
-        memmove(w->input, w->input + w->at, rest);
-    w->at = 0;
-    w->have = rest;
-    w->filled = w->filled || need > INPUT_KEPT;
 }
 
 /* Read what the host has sent: how much it is counts. 0: it wants no more. */
@@ -506,11 +490,11 @@ read_inside(void *worker, void *to, size_t n)
 {
     struct worker *w = worker;
     uint8_t *at = to;
-    size_t here = pool__min(n, w->have - w->at);
+    size_t here = pool__min(n, w->in.have - w->in.at);
 
     if (here != 0)
-        memcpy(at, w->input + w->at, here);
-    w->at += here;
+        memcpy(at, w->in.bytes + w->in.at, here);
+    w->in.at += here;
     if (here < n)
         (void)look_for_input(w);
     while (here < n) {
@@ -555,10 +539,7 @@ init(struct worker *w, const struct pool__worker_config *config,
     w->io = io;
     w->region = w->out.region = region;
     pool__list_init(&w->models);
-    w->input_size = INPUT_SIZE;
-    w->input = pool__malloc_large(INPUT_SIZE);
-    if (w->input == NULL)
-        give_up(w);
+    w->in.counted = config->track_rss != 0 || config->max_memory != 0;
     w->outer_depth = pool__depth;
     pool__depth = config->depth;
     pool__ticks_init(&w->ticks);
@@ -590,11 +571,12 @@ pool__worker_serve(const struct pool__worker_config *config,
     init(&w, config, region, io);
     if (!config->has_setup)
         say_hello(&w);
-    for (size_t need = INPUT_SIZE;; need = serve_input(&w)) {
-        make_room(&w, need);
+    for (size_t need = POOL__INTAKE_SIZE;; need = serve_input(&w)) {
+        if (pool__intake_room(&w.in, need) < 0)
+            give_up(&w);
         flush_or_look(&w);
-        w.have += read_tasks(
-            &w, w.input + w.have, pool__min(w.input_size - w.have, INPUT_SIZE));
+        w.in.have += read_tasks(&w, w.in.bytes + w.in.have,
+            pool__min(w.in.size - w.in.have, POOL__INTAKE_SIZE));
         w.clock_ns = pool__ticks_measure(&w.ticks);
     }
 }

@@ -5,7 +5,7 @@
 #include <sys/uio.h>
 
 #include "forkserver.h"
-#include "region.h"
+#include "segment.h"
 
 /* How many pools this process is a worker of, one in the other; 0 in the
  * program. */
@@ -14,6 +14,7 @@ POOL__SHARED extern int pool__depth;
 /* How a worker reaches its host. */
 struct pool__worker_io {
     void *self;
+    struct pool__segment segment; /* may be empty */
     /* Bytes read, at least one; 0: the host is gone; -ECANCELED: it wants no
      * more of this worker, and will say so again; or -errno. Blocks. */
     ssize_t (*read)(void *self, void *to, size_t n);

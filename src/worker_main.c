@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "fdio.h"
-#include "region.h"
+#include "segment.h"
 #include "spawn.h"
 #include "worker.h"
 
@@ -33,7 +33,7 @@ pool__worker_main(const struct pool__worker_config *config,
     const struct pool__worker_fds *fds)
 {
     struct pool__worker_fds ends = *fds;
-    const struct pool__worker_io io = {.self = &ends,
+    struct pool__worker_io io = {.self = &ends,
         .read = read_pipe,
         .write = write_pipe,
         .leave = leave_process};
@@ -41,5 +41,8 @@ pool__worker_main(const struct pool__worker_config *config,
 
     if (region == NULL)
         _exit(EXIT_FAILURE);
+    if (config->has_segment &&
+        pool__segment_map(&io.segment, fds->region, false))
+        pool__store(&region->mapped, 1);
     pool__worker_serve(config, region, &io);
 }

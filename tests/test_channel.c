@@ -82,8 +82,8 @@ open_channels(void)
     inbox.piece = PIECE;
     for (int c = 0; c < CHANNELS; c++) {
         heard[c] = 0;
-        ck_assert_int_eq(pool__channel_init(
-                             &channels[c], &inbox, LINE, &events, &channels[c]),
+        ck_assert_int_eq(pool__channel_init(&channels[c], &inbox, LINE, false,
+                             &events, &channels[c]),
             0);
         for (int i = 0; i < LINES; i++)
             say(&channels[c], bytes, sizeof bytes);

@@ -216,7 +216,7 @@ open_region(void)
 {
     int fd = -1;
 
-    if (region == NULL && pool__region_create(&fd) == 0)
+    if (region == NULL && pool__region_create(&fd, sizeof *region) == 0)
         region = pool__region_map(fd);
     pool__close(&fd);
     if (region == NULL)

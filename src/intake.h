@@ -1,0 +1,25 @@
+/* What a worker has read from its task pipe and not yet served. */
+#ifndef POOL_SRC_INTAKE_H
+#define POOL_SRC_INTAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define POOL__INTAKE_SIZE (256u << 10) /* bytes; what is read at once */
+#define POOL__INTAKE_KEPT                                                      \
+    (4u << 20) /* what a larger block holds goes when it                       \
+                  is empty */
+
+struct pool__intake {
+    uint8_t *bytes; /* read up to HAVE, served up to AT; NULL: none yet */
+    size_t size, have, at;
+    bool counted; /* memory is: a large block goes when it is empty */
+    bool filled;  /* it has held a large frame */
+};
+
+/* What is not served moves to the front of a block that holds NEED bytes, which
+ * is made for that. 0 or POOL_ENOMEM. */
+int pool__intake_room(struct pool__intake *intake, size_t need);
+
+#endif
