@@ -107,6 +107,7 @@ reserve(struct pool_call *call, const char *who, size_t size, uint8_t **to)
         return 0;
     }
     if (size >= POOL__LARGE && size <= call->area_size) {
+        call->area_used = true;
         *to = call->area;
         return 0;
     }

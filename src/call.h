@@ -14,6 +14,7 @@ struct pool_call {
     size_t room_size;
     uint8_t *area;    /* shared with the host, for what is larger */
     size_t area_size; /* 0: it is in use, or there is none */
+    bool area_used;   /* something was put there */
     uint8_t *own;     /* a block of the call's, for what is larger still */
     size_t own_size;
     const uint8_t *result; /* in one of these; NULL: none yet */

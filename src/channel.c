@@ -60,6 +60,17 @@ pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
     return rc;
 }
 
+static void
+give_back(struct pool__channel *ch, bool arguments, bool results)
+{
+    if (arguments && ch->has_arguments)
+        pool__segment_give_back(ch->segment.arguments);
+    if (results && ch->has_results)
+        pool__segment_give_back(ch->segment.results);
+    ch->has_arguments = ch->has_arguments && !arguments;
+    ch->has_results = ch->has_results && !results;
+}
+
 void
 pool__channel_fini(struct pool__channel *ch)
 {
@@ -68,8 +79,10 @@ pool__channel_fini(struct pool__channel *ch)
     pool__close(&ch->result_read);
     pool__close(&ch->result_write);
     pool__close(&ch->region_fd);
-    if (ch->region != NULL) /* else this is a child, which has neither */
+    if (ch->region != NULL) {      /* else this is a child, which has neither */
+        give_back(ch, true, true); /* grandchildren may have it mapped */
         pool__segment_unmap(&ch->segment);
+    }
     pool__region_unmap(ch->region);
     ch->region = NULL;
     pool__free(ch->sent);
@@ -137,15 +150,19 @@ pool__channel_lend(struct pool__channel *ch, const struct pool__frame *frame,
     return put_large(ch, frame, payload, lender, true);
 }
 
-/* Whether a task's payload may go into the segment: nobody reads what lies
- * there. */
+/* Whether no task reads the arguments that lie in the segment. */
+static bool
+arguments_are_read(const struct pool__channel *ch)
+{
+    return ch->lodger < ch->head || pool__channel_task(ch, ch->lodger) == NULL;
+}
+
 static bool
 may_place(const struct pool__channel *ch, size_t size)
 {
-    return ch->segment.arguments != NULL && size <= POOL__AREA &&
-           pool__load(&ch->region->mapped) != 0 &&
-           (ch->lodger < ch->head ||
-               pool__channel_task(ch, ch->lodger) == NULL);
+    return ch->segment.arguments != NULL && !ch->withheld &&
+           size <= POOL__AREA && pool__load(&ch->region->mapped) != 0 &&
+           arguments_are_read(ch);
 }
 
 static int
@@ -161,7 +178,8 @@ place(struct pool__channel *ch, const struct pool__frame *frame,
         return POOL_ENOMEM;
     memcpy(ch->segment.arguments, payload, frame->size);
     ch->lodger = ch->tail;
-    ch->filled = ch->touched = true;
+    ch->placed_ns = pool__now_ns();
+    ch->has_arguments = true;
     return 0;
 }
 
@@ -347,18 +365,25 @@ pool__channel_rss(const struct pool__channel *ch)
     return pool__load(&ch->region->rss);
 }
 
+/* The result area is the worker's while it has a task. */
 bool
-pool__channel_tidy(struct pool__channel *ch)
+pool__channel_tidy(struct pool__channel *ch, uint64_t since_ns)
 {
-    bool busy = ch->touched || ch->held != 0;
+    bool arguments = ch->has_arguments && arguments_are_read(ch);
+    bool results = ch->has_results && ch->held == 0;
 
-    ch->touched = false;
-    if (!ch->filled)
-        return true;
-    if (!busy)
-        pool__segment_give_back(&ch->segment);
-    ch->filled = busy;
-    return !busy;
+    if (ch->placed_ns > since_ns)
+        return false;
+    give_back(ch, arguments, results);
+    return arguments || results;
+}
+
+/* To the worker its last result is never fetched. */
+void
+pool__channel_withhold(struct pool__channel *ch)
+{
+    ch->withheld = true;
+    pool__store(&ch->region->fetched, UINT64_MAX);
 }
 
 void

@@ -81,8 +81,8 @@ struct pool__channel {
     bool writing;             /* writable is watched: the pipe was full */
     bool grown_out, grown_in; /* larger pipes were asked for */
     bool looks;               /* the worker is told so, see region.h */
-    bool filled, touched; /* the segment: it has pages, and was used lately */
-    uint64_t round;       /* the last one in which it was read late */
+    bool withheld;            /* the segment is not used any more */
+    uint64_t round;           /* the last one in which it was read late */
 
     /* Tasks in the worker's hands: ordinals head to tail - 1. */
     struct pool__sent *sent; /* a ring of POOL__RING */
@@ -90,7 +90,6 @@ struct pool__channel {
     uint64_t flushed; /* ordinals below are in the pipe or on their way */
     uint64_t written; /* bytes in all */
     size_t held;      /* of them not taken back */
-    uint64_t lodger;  /* whose arguments were put in the segment last */
 
     struct pool__buf out; /* frames not yet written */
     bool hungry;          /* there is more than fits: see feed */
@@ -105,13 +104,19 @@ struct pool__channel {
     /* The reply stream: PIPED bytes came over the pipe, [0, consumed)
      * are handled or in rest or big. */
     uint64_t piped, consumed;
-    uint64_t fetched;      /* results that were copied out of the segment */
     struct pool__buf rest; /* the beginning of a frame */
     struct {               /* or a large one on its way */
         struct pool__frame frame;
         uint8_t *block; /* NULL: none */
         size_t have, need, capacity, populated;
     } big;
+
+    /* The segment. */
+    uint64_t lodger;     /* ordinal whose arguments were put there last */
+    uint64_t fetched;    /* results that were copied out */
+    uint64_t fetched_at; /* consumed was then */
+    uint64_t placed_ns;  /* when either was last, monotonic */
+    bool has_arguments, has_results; /* pages, that is */
 };
 
 /* Make pipes and region; segment: and a segment, where that can be. 0, or
@@ -209,9 +214,17 @@ void pool__channel_read(struct pool__channel *channel, size_t budget);
 bool pool__channel_collect(struct pool__channel *channel);
 /* The worker is dead: read and collect all there is. */
 void pool__channel_drain(struct pool__channel *channel);
-/* Give the pages of its segment back. False: it has some that are in use, or
- * were since the last time. */
-bool pool__channel_tidy(struct pool__channel *channel);
+/* Give the pages of its segment back that are not in use, if no large payload
+ * came or went since then. False: there were none to give. */
+bool pool__channel_tidy(struct pool__channel *channel, uint64_t since_ns);
+/* Whether it has such pages, in use or not. */
+static inline bool
+pool__channel_untidy(const struct pool__channel *channel)
+{
+    return channel->has_arguments || channel->has_results;
+}
+/* From now on large payloads go over the pipe. */
+void pool__channel_withhold(struct pool__channel *channel);
 /* Nothing is read any more, and what is buffered is not written. */
 void pool__channel_shut(struct pool__channel *channel);
 /* Of a channel that was shut: remove the oldest task; NULL: no more.

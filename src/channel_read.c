@@ -62,7 +62,8 @@ deliver_reply(struct pool__channel *ch, const struct pool__frame *frame,
 }
 
 /* A result in the segment: its size is checked, then it is copied out, and only
- * then may the worker use the area again. */
+ * then may the worker use the area again. So no two can stand among what was
+ * consumed at once. */
 static void
 deliver_placed(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload)
@@ -77,6 +78,10 @@ deliver_placed(struct pool__channel *ch, const struct pool__frame *frame,
         pool__channel_violate(ch, "a result that is not in its segment");
         return;
     }
+    if (ch->fetched != 0 && ch->fetched_at == ch->consumed) {
+        pool__channel_violate(ch, "two results in its segment at once");
+        return;
+    }
     if (answered_task(ch, frame->id) == NULL)
         return;
     uint8_t *block = ch->events->block(ch->owner, (size_t)size);
@@ -85,8 +90,12 @@ deliver_placed(struct pool__channel *ch, const struct pool__frame *frame,
         return;
     }
     memcpy(block, ch->segment.results, (size_t)size);
-    pool__store(&ch->region->fetched, ++ch->fetched);
-    ch->filled = ch->touched = true;
+    ch->fetched++;
+    ch->fetched_at = ch->consumed;
+    ch->placed_ns = pool__now_ns();
+    ch->has_results = true;
+    if (!ch->withheld)
+        pool__store(&ch->region->fetched, ch->fetched);
     reply.type = POOL__FRAME_REPLY;
     reply.size = (uint32_t)size;
     deliver_reply(ch, &reply, block, block);
@@ -422,6 +431,7 @@ void
 pool__channel_read(struct pool__channel *ch, size_t budget)
 {
     size_t before = 0;
+    uint64_t fetched = ch->fetched;
     bool late = pool__budget_over();
 
     if (late && !may_be_late(ch))
@@ -437,7 +447,7 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
             pool__pipe_grow(ch->result_read, &ch->grown_in);
         else if (ch->big.block == NULL)
             break; /* the pipe is empty, most likely: spare a system call */
-    } while (before < budget && !pool__budget_over());
+    } while (before < budget && ch->fetched == fetched && !pool__budget_over());
     if (before == 0)
         return;
     if (late)
@@ -476,12 +486,12 @@ collect_some(struct pool__channel *ch)
 bool
 pool__channel_collect(struct pool__channel *ch)
 {
-    uint64_t before = ch->consumed;
+    uint64_t before = ch->consumed, fetched = ch->fetched;
     bool late = pool__budget_over();
 
     if (late && !may_be_late(ch))
         return false;
-    while (collect_some(ch) && !pool__budget_over())
+    while (collect_some(ch) && ch->fetched == fetched && !pool__budget_over())
         ; /* what is left comes by the pipe, or the next sweep finds it */
     if (ch->consumed == before)
         return false;
@@ -494,11 +504,13 @@ pool__channel_collect(struct pool__channel *ch)
 void
 pool__channel_drain(struct pool__channel *ch)
 {
-    uint64_t most = ch->piped + DRAIN_MOST;
+    uint64_t most = ch->piped + DRAIN_MOST, fetched = ch->fetched;
 
-    while (!ch->broken && ch->piped < most && read_some(ch) > 0)
+    /* An honest worker that is dead has one result in its segment at most. */
+    while (!ch->broken && ch->piped < most && ch->fetched - fetched < 2 &&
+           read_some(ch) > 0)
         ;
-    while (collect_some(ch))
+    while (ch->fetched - fetched < 2 && collect_some(ch))
         ;
     ch->events->progress(ch->owner);
 }

@@ -7,9 +7,8 @@
 #include <stdint.h>
 
 #define POOL__INTAKE_SIZE (256u << 10) /* bytes; what is read at once */
-#define POOL__INTAKE_KEPT                                                      \
-    (4u << 20) /* what a larger block holds goes when it                       \
-                  is empty */
+/* A larger block is not kept with its pages when it is empty. Bytes. */
+#define POOL__INTAKE_KEPT (4u << 20)
 
 struct pool__intake {
     uint8_t *bytes; /* read up to HAVE, served up to AT; NULL: none yet */

@@ -318,8 +318,10 @@ pool_fd(pool_t *pool)
         rc = pool__fail(POOL_ENOTSUP, "pool_fd: a serial pool has no loop");
     if (rc == 0 && pool->table.forkserver.foreign)
         rc = pool__fail(POOL_ENOTSUP, "pool_fd: MPI has no descriptor");
-    if (rc == 0 && pool->alarm.fd < 0)
+    if (rc == 0 && pool->alarm.fd < 0) {
+        pool__table_withhold(&pool->table); /* turns are to be short now */
         rc = pool__alarm_open(pool);
+    }
     if (rc == 0)
         rc = uv_backend_fd(&pool->loop);
     pool__leave(core);

@@ -86,6 +86,7 @@ lend(struct pool_call *call, const struct replies *r, const uint8_t *item,
 
     call->room = left > HEAD ? r->base + r->used + HEAD : NULL;
     call->room_size = left > HEAD ? left - HEAD : 0;
+    call->area_size = 0; /* it is copied here */
     call->max_result = (r->limit - r->used - r->spared - HEAD) & ~(uint64_t)7;
     pool__call_begin(call, item, size);
 }
@@ -138,7 +139,7 @@ struct loan {
     const uint8_t *arguments;
     size_t arguments_size;
     uint8_t *room;
-    size_t room_size;
+    size_t room_size, area_size;
     uint64_t max_result;
     uint64_t number;
 };
@@ -148,6 +149,7 @@ give_back(struct pool_call *call, const struct loan *loan)
 {
     call->room = loan->room;
     call->room_size = loan->room_size;
+    call->area_size = loan->area_size;
     call->max_result = loan->max_result;
     call->number = loan->number;
     pool__call_begin(call, loan->arguments, loan->arguments_size);
@@ -170,7 +172,7 @@ pool__map_run(pool_call_t *call)
 {
     struct pool__map_head head = {0};
     struct loan loan = {call->arguments, call->arguments_size, call->room,
-        call->room_size, call->max_result, call->number};
+        call->room_size, call->area_size, call->max_result, call->number};
     struct replies r = {.base = call->room,
         .capacity = call->room_size & ~(size_t)7,
         .limit = (size_t)call->max_result};

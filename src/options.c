@@ -221,7 +221,8 @@ take_worker(struct pool *pool, const pool_options_t *o)
     w->depth = pool__depth + 1;
     w->track_rss = o->max_worker_rss > 0;
     /* Not where turns are short or memory is counted. */
-    w->has_segment = o->loop == NULL && w->max_memory == 0 && w->track_rss == 0;
+    w->has_segment = o->loop == NULL && w->max_memory == 0 &&
+                     w->track_rss == 0 && !pool__counted;
     w->stdout_to = (uint8_t)o->worker_stdout;
     w->stderr_to = (uint8_t)o->worker_stderr;
 }

@@ -38,7 +38,11 @@ on_reply(void *proc, void *task, const struct pool__frame *frame,
 static void *
 on_block(void *proc, size_t size)
 {
-    return pool__core_take(sched_of(proc)->core, size);
+    struct pool__sched *s = sched_of(proc);
+
+    pool__sched_keep_sweeping(s); /* one result is fetched at a time */
+    pool__sched_tidy_later(s);
+    return pool__core_take(s->core, size);
 }
 
 static void

@@ -409,6 +409,7 @@ pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
     rc = pool__channel_init(&proc->channel, inbox,
         (uint32_t)pool__max(config->max_result, POOL__ERROR_MAX),
         proc->config.has_segment, &events->channel, proc);
+    proc->config.has_segment = proc->channel.segment.arguments != NULL;
     if (rc == 0 && (rc = ask_for_worker(proc)) < 0)
         pool__channel_fini(&proc->channel);
     if (rc < 0) {

@@ -202,6 +202,8 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
         return;
     }
     task->lent = rc == 1;
+    if (pool__unlikely(pool__channel_untidy(&proc->channel)))
+        pool__sched_tidy_later(s);
     account(s, proc, task);
 }
 
@@ -471,8 +473,6 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
 void
 pool__sched_progress(struct pool__sched *s, struct pool__proc *proc)
 {
-    if (pool__unlikely(proc->channel.touched))
-        pool__sched_tidy_later(s);
     pool__sched_place(s, proc);
     if (pool__unlikely(proc->sched.timed))
         pool__sched_watch_deadline(s, proc);

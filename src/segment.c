@@ -1,15 +1,17 @@
 /* Segments: mapped, and their pages given back.
  *
- * Shared memory for which the kernel can't find a page raises SIGBUS where it
- * is touched, in the host too where a worker has thrown its pages away. That
- * happens where memory is never promised twice: there, no segment. Elsewhere
- * it is like memory of the process's own. */
+ * Shared memory for which the kernel refuses a page raises SIGBUS where it is
+ * touched, in the host too where a worker has thrown its pages away. It does so
+ * where memory is never promised twice, and before Linux 5.2 where little is
+ * free: there, no segment. Elsewhere it is like memory of the process's own. */
 #define _GNU_SOURCE
 #include "segment.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 
 #include "fdio.h"
 
@@ -24,19 +26,31 @@ unlimited(int resource, rlim_t needed)
            limit.rlim_cur >= needed;
 }
 
-/* Whether the kernel promises memory only once; also where it doesn't say. */
+/* Since 5.2 the guess refuses a page to nobody (mm/util.c,
+ * __vm_enough_memory). */
 static bool
-strict_commit(void)
+guesses_kindly(void)
+{
+    struct utsname system;
+    int major = 0, minor = 0;
+
+    return uname(&system) == 0 &&
+           sscanf(system.release, "%d.%d", &major, &minor) == 2 &&
+           (major > 5 || (major == 5 && minor >= 2));
+}
+
+/* Whether the kernel may refuse a page (vm.overcommit_memory). */
+static bool
+may_refuse(void)
 {
     char mode = '2';
     int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0)
-        return true;
-    if (pool__read(fd, &mode, 1) != 1)
+    if (fd >= 0 && pool__read(fd, &mode, 1) != 1)
         mode = '2';
-    pool__close(&fd);
-    return mode == '2';
+    if (fd >= 0)
+        pool__close(&fd);
+    return mode != '1' && (mode != '0' || !guesses_kindly());
 }
 
 /* A program that has a limit of address space counts on what it has left; the
@@ -45,7 +59,7 @@ bool
 pool__segment_affordable(void)
 {
     return sizeof(void *) >= 8 && unlimited(RLIMIT_AS, RLIM_INFINITY) &&
-           unlimited(RLIMIT_FSIZE, POOL__SEGMENT_END) && !strict_commit();
+           unlimited(RLIMIT_FSIZE, POOL__SEGMENT_END) && !may_refuse();
 }
 
 bool
@@ -57,8 +71,16 @@ pool__segment_map(struct pool__segment *segment, int fd, bool host)
     *segment = (struct pool__segment){0};
     if (at == MAP_FAILED)
         return false;
+    /* Where memory is locked its pages were made, and can't be given back. */
+    if (madvise(at, BOTH, MADV_REMOVE) < 0) {
+        munmap(at, BOTH);
+        (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+            (off_t)POOL__SEGMENT_AT, (off_t)BOTH);
+        return false;
+    }
     if (host)
         (void)madvise(at, BOTH, MADV_DONTFORK);
+    (void)madvise(at, BOTH, MADV_DONTDUMP); /* a core would have it whole */
     (void)madvise(at, BOTH, MADV_HUGEPAGE); /* a wish, not a need */
     *segment = (struct pool__segment){at, at + POOL__AREA};
     return true;
@@ -73,7 +95,7 @@ pool__segment_unmap(struct pool__segment *segment)
 }
 
 void
-pool__segment_give_back(const struct pool__segment *segment)
+pool__segment_give_back(uint8_t *area)
 {
-    (void)madvise(segment->arguments, BOTH, MADV_REMOVE);
+    (void)madvise(area, POOL__AREA, MADV_REMOVE);
 }

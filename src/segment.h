@@ -2,8 +2,8 @@
  * from which large arguments and into which large results go. Their pages exist
  * when they are first touched, and are used again.
  *
- * The host alone writes the arguments, the worker alone the results. Who owns
- * an area at what time is told in docs/design.md. */
+ * The host alone writes the arguments, the worker and its children the results.
+ * Who owns an area at what time is told in docs/design.md. */
 #ifndef POOL_SRC_SEGMENT_H
 #define POOL_SRC_SEGMENT_H
 
@@ -29,7 +29,7 @@ bool pool__segment_affordable(void);
 bool pool__segment_map(struct pool__segment *segment, int fd, bool host);
 void pool__segment_unmap(struct pool__segment *segment);
 
-/* Give its pages back, whatever they hold. Takes milliseconds. */
-void pool__segment_give_back(const struct pool__segment *segment);
+/* Give the pages of an area back, whatever they hold. Takes milliseconds. */
+void pool__segment_give_back(uint8_t *area);
 
 #endif

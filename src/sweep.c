@@ -10,6 +10,7 @@
 #include "watch.h"
 
 #define TIDY_MS 1000
+#define TIDY_NEXT_MS 5
 
 void
 pool__sched_keep_sweeping(struct pool__sched *s)
@@ -44,7 +45,8 @@ static bool
 wants_sweep(struct pool__channel *ch)
 {
     return ch->held >= 2 ||
-           (ch->held == 1 && !pool__channel_claimed(ch, ch->head));
+           (ch->held == 1 && (!pool__channel_claimed(ch, ch->head) ||
+                                 pool__channel_replied(ch)));
 }
 
 void
@@ -74,18 +76,25 @@ pool__sched_on_sweep(uv_timer_t *timer)
         uv_timer_stop(timer);
 }
 
+/* One worker's pages at a time: they take milliseconds. */
 static void
 on_tidy(uv_timer_t *timer)
 {
     struct pool__sched *s = timer->data;
-    bool needed = false;
+    uint64_t since = pool__now_ns() - TIDY_MS * UINT64_C(1000000);
+    bool left = false;
 
     pool__table_each(proc, s->table)
     {
-        needed = (proc->channel.open && !pool__channel_tidy(&proc->channel)) ||
-                 needed;
+        if (!proc->channel.open)
+            continue;
+        if (pool__channel_tidy(&proc->channel, since)) {
+            pool__timer_start(timer, on_tidy, TIDY_NEXT_MS, TIDY_MS);
+            return;
+        }
+        left = left || pool__channel_untidy(&proc->channel);
     }
-    if (needed)
+    if (left)
         return;
     uv_timer_stop(timer);
     pool__core_warm(s->core, false);

@@ -459,6 +459,17 @@ pool__table_stop(struct pool__table *t, enum pool__proc_event event)
 }
 
 void
+pool__table_withhold(struct pool__table *t)
+{
+    t->template.has_segment = false;
+    pool__table_each(proc, t)
+    {
+        if (proc->channel.segment.arguments != NULL)
+            pool__channel_withhold(&proc->channel);
+    }
+}
+
+void
 pool__table_end(struct pool__table *t)
 {
     if (t->ending || t->reports == NULL)

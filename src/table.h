@@ -71,6 +71,8 @@ void pool__table_leave(struct pool__table *table, struct pool__proc *proc);
 void pool__table_break(struct pool__table *table, const char *why);
 /* Want none: each worker gets the event (RETIRE, TERM or KILL). */
 void pool__table_stop(struct pool__table *table, enum pool__proc_event event);
+/* No worker uses its segment any more, and none that comes has one. */
+void pool__table_withhold(struct pool__table *table);
 /* All procs are gone: let the forkserver go. */
 void pool__table_end(struct pool__table *table);
 /* Its task pipe was written to, and somebody may have to pass that on. */

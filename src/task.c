@@ -12,6 +12,7 @@
 
 #include "budget.h"
 #include "error.h"
+#include "segment.h"
 
 _Static_assert(sizeof(struct pool_future) <= 192, "three cache lines a task");
 
@@ -128,8 +129,10 @@ void
 pool__core_warm(struct pool__core *core, bool warm)
 {
     core->warm = warm;
-    if (!warm && core->spare != NULL)
-        pool__unpopulate(core->spare, core->spare_size);
+    if (warm)
+        return;
+    pool__core_drop(core, core->spare, core->spare_size);
+    core->spare = NULL;
 }
 
 /* Making the pages of a new block costs about as much as filling them. */
@@ -138,9 +141,16 @@ pool__core_take(struct pool__core *core, size_t size)
 {
     void *block = core->spare;
 
-    if (block == NULL || core->spare_size != size)
-        return pool__malloc_large(size);
-    core->spare = NULL;
+    if (block != NULL && core->spare_size == size) {
+        core->spare = NULL;
+        return block;
+    }
+    block = pool__malloc_large(size);
+    if (block == NULL && core->spare != NULL) {
+        pool__free(core->spare);
+        core->spare = NULL;
+        block = pool__malloc_large(size);
+    }
     return block;
 }
 
@@ -182,10 +192,11 @@ drop_block(struct pool_future *task)
         return;
     task->block = NULL;
     if (!task->owned) {
-        if (task->core->sliced)
-            pool__core_drop(task->core, block, task->size);
-        else
+        if (task->state == POOL__TASK_VALUE && task->core->warm &&
+            task->size <= POOL__AREA)
             pool__core_keep(task->core, block, task->size);
+        else
+            pool__core_drop(task->core, block, task->size);
         return;
     }
     task->owned = false;

@@ -52,7 +52,7 @@ struct pool__core {
     void *trash;          /* large blocks on their way out */
     void *spare;          /* one that is kept for the next of its size */
     size_t spare_size;
-    bool warm; /* large ones come and go: its pages are kept too */
+    bool warm; /* results come by segments: theirs are kept, with pages */
     struct pool__stats stats;
 };
 
@@ -167,7 +167,7 @@ void pool__core_drop(struct pool__core *core, void *block, size_t size);
  * of memory. What is kept is the kernel's to take where memory is short. */
 void pool__core_keep(struct pool__core *core, void *block, size_t size);
 void *pool__core_take(struct pool__core *core, size_t size);
-/* Large blocks come and go now (true), or have ceased to. */
+/* Large results come by segments now, or have ceased to. */
 void pool__core_warm(struct pool__core *core, bool warm);
 /* Free a part of what was dropped. False: nothing is left. */
 bool pool__core_sweep_out(struct pool__core *core);

@@ -22,6 +22,7 @@
 #include "spin.h"
 #include "ticks.h"
 
+#define PAGES_KEPT_NS 1000000000u
 #define FLUSH_AT (64u << 10)                       /* bytes of replies */
 #define FLUSH_MUST (POOL__REPLY_BUFFER - FLUSH_AT) /* though it looks */
 
@@ -34,8 +35,9 @@ struct worker {
     uint64_t clock_ns;       /* read when input came and when a task ended */
     struct pool__outbox out; /* replies */
     struct pool__intake in;
-    uint64_t placed;   /* results that were put into the segment */
-    uint64_t received; /* bytes of the task pipe */
+    uint64_t placed;    /* results that were put into the segment */
+    uint64_t placed_ns; /* when the last was; 0: its pages are gone */
+    uint64_t received;  /* bytes of the task pipe */
     struct pool__spin spin;
     pool_fn *functions; /* by the number that calls carry */
     size_t function_count;
@@ -50,6 +52,7 @@ struct worker {
 };
 
 int pool__depth;
+bool pool__counted;
 
 /* The end. Where the process lives on, nothing of this life is left. */
 _Noreturn static void
@@ -175,6 +178,14 @@ send_error(struct worker *w, struct pool__frame *frame)
     send_frame(w, frame, payload);
 }
 
+/* Those of the result area, which is this worker's. */
+static void
+drop_pages(struct worker *w)
+{
+    pool__segment_give_back(w->io->segment.results);
+    w->placed_ns = 0;
+}
+
 /* The result is in the segment. */
 static void
 send_placed(struct worker *w, struct pool__frame *reply)
@@ -184,6 +195,7 @@ send_placed(struct worker *w, struct pool__frame *reply)
     reply->type = POOL__FRAME_PLACED;
     reply->size = POOL__PLACED_SIZE;
     w->placed++;
+    w->placed_ns = w->clock_ns;
     send_frame(w, reply, &size);
 }
 
@@ -191,13 +203,17 @@ static void
 begin_call(struct worker *w, const void *arguments, size_t size)
 {
     struct pool_call *call = &w->call;
-    bool free = pool__load(&w->region->fetched) == w->placed;
+    bool fetched = pool__load(&w->region->fetched) == w->placed;
 
     call->room = pool__outbox_place(&w->out) + POOL__FRAME_HEADER;
     call->room_size = POOL__REPLY_BUFFER - (size_t)(w->out.end - w->out.start) -
                       POOL__FRAME_HEADER;
     call->area = w->io->segment.results;
-    call->area_size = free && call->area != NULL ? POOL__AREA : 0;
+    call->area_size = fetched && call->area != NULL ? POOL__AREA : 0;
+    call->area_used = false;
+    if (pool__unlikely(w->placed_ns != 0 && fetched &&
+                       w->clock_ns - w->placed_ns > PAGES_KEPT_NS))
+        drop_pages(w);
     call->rank = w->config->number;
     call->size = w->config->workers;
     pool__call_begin(call, arguments, size);
@@ -240,8 +256,10 @@ run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
         .size = (uint32_t)call->result_size,
         .flags =
             pool__duration_pack(w->clock_ns - pool__min(began, w->clock_ns))};
-    if (pool__unlikely(
-            rc == 0 && call->result != NULL && call->result == call->area))
+    bool placed = call->area_used && rc == 0 && call->result == call->area;
+    if (pool__unlikely(call->area_used && !placed))
+        drop_pages(w);
+    if (pool__unlikely(placed))
         send_placed(w, &reply);
     else if (pool__likely(rc == 0))
         send_frame(w, &reply, call->result);
@@ -286,15 +304,6 @@ learn_function(struct worker *w, const void *payload, size_t size)
         (pool_fn)pool__call_resolve(&w->call, address);
 }
 
-/* The host introduces a scatter, before the first chunk of it. */
-static void
-learn_job(
-    struct worker *w, const struct pool__frame *frame, const void *payload)
-{
-    if (pool__model_learn(&w->call, frame->id, payload, frame->size) < 0)
-        give_up(w);
-}
-
 static void
 say_hello(struct worker *w)
 {
@@ -335,6 +344,7 @@ initialize(struct worker *w, pool_fn fn, const void *arguments, size_t size)
     if (size != 0)
         memcpy(copy, arguments, size);
     begin_call(w, copy, size);
+    call->area_size = 0; /* it returns nothing */
     int rc = fn(call);
     pool__free(copy);
     if (rc != 0) {
@@ -384,28 +394,36 @@ stop(struct worker *w, uint64_t scatter)
     w->clock_ns = pool__ticks_measure(&w->ticks);
 }
 
+/* Those that were told of inside a collective. */
+static void
+stop_aside(struct worker *w)
+{
+    for (size_t i = 0; i < w->line.aside_count; i++)
+        stop(w, w->line.aside[i]);
+    pool__line_clear(&w->line);
+}
+
 static void
 serve_frame(
     struct worker *w, const struct pool__frame *frame, const void *payload)
 {
     switch (frame->type) {
     case POOL__FRAME_CALL:
+        run_call(w, frame, payload);
+        stop_aside(w);
+        break;
     case POOL__FRAME_PLACED:
-        if (frame->type == POOL__FRAME_PLACED)
-            run_placed(w, frame, payload);
-        else
-            run_call(w, frame, payload);
-        for (size_t i = 0; i < w->line.aside_count; i++)
-            stop(w, w->line.aside[i]);
-        pool__line_clear(&w->line);
+        run_placed(w, frame, payload);
+        stop_aside(w);
         break;
     case POOL__FRAME_HELLO:
         if (frame->flags == POOL__HELLO_SETUP)
             set_up(w, payload, frame->size);
-        else if (frame->flags == POOL__HELLO_JOB)
-            learn_job(w, frame, payload);
-        else
+        else if (frame->flags != POOL__HELLO_JOB)
             learn_function(w, payload, frame->size);
+        else if (pool__model_learn(&w->call, frame->id, payload, frame->size) <
+                 0)
+            give_up(w);
         break;
     case POOL__FRAME_STOP:
         stop(w, frame->id);
@@ -449,16 +467,6 @@ read_some(struct worker *w, void *to, size_t n)
         give_up(w);
     w->received += (size_t)got;
     return (size_t)got;
-}
-
-static size_t
-read_tasks(struct worker *w, void *to, size_t n)
-{
-    size_t got = read_some(w, to, n);
-
-    if (got == 0)
-        retire(w);
-    return got;
 }
 
 /* Look whether more comes soon. */
@@ -540,6 +548,9 @@ init(struct worker *w, const struct pool__worker_config *config,
     w->region = w->out.region = region;
     pool__list_init(&w->models);
     w->in.counted = config->track_rss != 0 || config->max_memory != 0;
+    if (pool__intake_room(&w->in, POOL__INTAKE_SIZE) < 0)
+        give_up(w);
+    pool__counted = w->in.counted;
     w->outer_depth = pool__depth;
     pool__depth = config->depth;
     pool__ticks_init(&w->ticks);
@@ -575,8 +586,11 @@ pool__worker_serve(const struct pool__worker_config *config,
         if (pool__intake_room(&w.in, need) < 0)
             give_up(&w);
         flush_or_look(&w);
-        w.in.have += read_tasks(&w, w.in.bytes + w.in.have,
+        size_t got = read_some(&w, w.in.bytes + w.in.have,
             pool__min(w.in.size - w.in.have, POOL__INTAKE_SIZE));
+        if (got == 0)
+            retire(&w);
+        w.in.have += got;
         w.clock_ns = pool__ticks_measure(&w.ticks);
     }
 }

@@ -10,6 +10,8 @@
 /* How many pools this process is a worker of, one in the other; 0 in the
  * program. */
 POOL__SHARED extern int pool__depth;
+/* Whether this is a worker whose memory is counted. */
+extern bool pool__counted;
 
 /* How a worker reaches its host. */
 struct pool__worker_io {

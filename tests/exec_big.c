@@ -60,6 +60,17 @@ roomy(const struct drive *d, int workers)
     return drive_open(d, &options);
 }
 
+/* One whose workers' payloads all cross the pipes. */
+static pool_t *
+piped(const struct drive *d, int workers)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+
+    options.workers = options.min_workers = workers;
+    options.max_worker_rss = INT64_C(1) << 50;
+    return drive_open(d, &options);
+}
+
 static void
 expect_bytes(const struct drive *d, pool_future_t *f,
     const unsigned char *bytes, size_t size)
@@ -149,7 +160,7 @@ static void
 killed_while_it_writes(const struct drive *d)
 {
     int *pid = test_shared(sizeof *pid);
-    pool_t *pool = drive_pool(d, 1);
+    pool_t *pool = piped(d, 1);
 
     for (int i = 0; i < 10; i++) {
         pool_future_t *f;
@@ -175,7 +186,7 @@ killed_while_it_reads(const struct drive *d)
 {
     size_t size = 20 * MEGABYTE;
     unsigned char *bytes = pattern_mapped(size);
-    pool_t *pool = drive_pool(d, 2);
+    pool_t *pool = piped(d, 2);
 
     for (int i = 0; i < 10; i++) {
         int pid = drive_pid(d, pool);

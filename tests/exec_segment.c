@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "drives.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -92,6 +95,28 @@ echo(const struct drive *d, pool_t *pool, size_t size)
     free(bytes);
 }
 
+/* ---- a kernel that refuses ---------------------------------------------- */
+
+/* Maps of a segment fail in this process (1), or in all others (2). */
+static struct {
+    int where;
+    pid_t program;
+} refuse;
+
+#if !TEST_ASAN && !TEST_TSAN
+void *
+mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    if (size == 2 * POOL__AREA && refuse.where != 0 &&
+        (refuse.where == 1) == (getpid() == refuse.program)) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return (void *)syscall(
+        SYS_mmap, at, size, protection, flags, fd, (long)offset);
+}
+#endif
+
 /* ---- which way ----------------------------------------------------------- */
 
 /* Whether this address is in the segment of this process. */
@@ -170,7 +195,7 @@ what_is_large_goes_there(const struct drive *d)
     ck_assert_int_eq(where(d, pool, POOL__LARGE + 1), 1);
     ck_assert_int_eq(where(d, pool, POOL__REPLY_BUFFER), 3);
     ck_assert_int_eq(where(d, pool, 3 * MEGABYTE + 5), 3);
-    if (d->bit == IN_CALLER || test_full()) {
+    if (d->bit == IN_CALLER) {
         ck_assert_int_eq(where(d, pool, POOL__AREA), 3);
         ck_assert_int_eq(where(d, pool, POOL__AREA + 1), 0);
     }
@@ -224,6 +249,33 @@ none_under_a_limit(const struct drive *d)
 }
 
 static void
+none_where_it_cannot_be_mapped(const struct drive *d)
+{
+    pool_options_t options = options_of(1);
+
+    refuse.program = getpid();
+    for (refuse.where = 1; refuse.where <= 2; refuse.where++)
+        ck_assert_int_eq(
+            where_under(d, &options), TEST_ASAN || TEST_TSAN ? 3 : 0);
+    refuse.where = 0;
+}
+
+/* Somebody's own loop, whose turns are to be short. */
+static void
+none_under_a_descriptor(const struct drive *d)
+{
+    pool_options_t options = options_of(1);
+    pool_t *pool = drive_open(d, &options);
+
+    ck_assert_int_eq(where(d, pool, MEGABYTE), 3);
+    ck_assert_int_ge(pool_fd(pool), 0);
+    ck_assert_int_eq(where(d, pool, MEGABYTE), 0);
+    ck_assert_int_eq(kill(drive_pid(d, pool), SIGKILL), 0);
+    ck_assert_int_eq(where(d, pool, MEGABYTE), 0); /* by a new one too */
+    drive_destroy(d, pool);
+}
+
+static void
 forked_by_the_program_too(const struct drive *d)
 {
     pool_options_t options = options_of(2);
@@ -257,17 +309,21 @@ task_nest(pool_call_t *call)
     return rc;
 }
 
+/* Unless that one's memory is counted. */
 static void
 in_a_worker_too(const struct drive *d)
 {
-    pool_t *pool = open_pool(d, 1);
-    pool_future_t *f = submit(pool, task_nest);
-    int found = 0;
-
-    ck_assert_int_eq(drive_result(d, f, "i", &found), 0);
-    ck_assert_int_eq(found, 3);
-    pool_future_free(f);
-    drive_destroy(d, pool);
+    for (int counted = 0; counted <= 1; counted++) {
+        pool_options_t options = options_of(1);
+        options.max_worker_rss = counted ? INT64_C(1) << 50 : 0;
+        pool_t *pool = drive_open(d, &options);
+        pool_future_t *f = submit(pool, task_nest);
+        int found = -1;
+        ck_assert_int_eq(drive_result(d, f, "i", &found), 0);
+        ck_assert_int_eq(found, counted ? 0 : 3);
+        pool_future_free(f);
+        drive_destroy(d, pool);
+    }
 }
 
 static void
@@ -311,6 +367,38 @@ read_by_a_child_of_the_task(const struct drive *d)
     ck_assert_int_eq(drive_result(d, f, "i", &status), 0);
     ck_assert_int_eq(status, 0);
     pool_future_free(f);
+    drive_destroy(d, pool);
+    free(bytes);
+}
+
+/* As task_where, and a line of log in the middle. */
+static int
+task_where_and_log(pool_call_t *call)
+{
+    void *block;
+    size_t size;
+
+    pool_call_bytes(call, NULL, &size);
+    int rc = pool_call_reserve(call, size, &block);
+    if (rc == 0)
+        rc = pool_call_log(call, "half of it");
+    return rc == 0 ? task_where(call) : rc;
+}
+
+static void
+with_a_line_of_log(const struct drive *d)
+{
+    unsigned char *bytes = calloc(1, MEGABYTE);
+    pool_t *pool = open_pool(d, 1);
+
+    ck_assert_ptr_nonnull(bytes);
+    for (int i = 0; i < 3; i++) {
+        pool_future_t *f =
+            submit_bytes(pool, task_where_and_log, bytes, MEGABYTE);
+        const unsigned char *value = value_of(d, f, MEGABYTE);
+        ck_assert_int_eq(value[0], 3);
+        pool_future_free(f);
+    }
     drive_destroy(d, pool);
     free(bytes);
 }
@@ -404,6 +492,19 @@ a_large_task_cancelled_before_it_begins(const struct drive *d)
         f = submit_bytes(pool, task_echo, bytes + MEGABYTE, MEGABYTE);
         ck_assert_int_eq(kill(pid, SIGCONT), 0);
         expect_bytes(d, f, bytes + MEGABYTE, MEGABYTE);
+        if (d->bit == IN_HOST)
+            continue;
+        ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+        while (test_state(pid) != 'T')
+            ;
+        f = submit_bytes(pool, task_echo, bytes, MEGABYTE);
+        pool_future_t *next = submit_bytes(pool, task_where, bytes, MEGABYTE);
+        ck_assert_int_eq(pool_future_cancel(f), 0);
+        pool_future_free(f);
+        ck_assert_int_eq(kill(pid, SIGCONT), 0);
+        const unsigned char *value = value_of(d, next, MEGABYTE);
+        ck_assert_int_eq(value[0] & 1, 1);
+        pool_future_free(next);
     }
     drive_destroy(d, pool);
     free(bytes);
@@ -450,6 +551,26 @@ killed_before_it_returns(const struct drive *d)
             drive_end(d, submit_bytes(pool, task_half, bytes, MEGABYTE)),
             POOL_EDIED);
         echo(d, pool, MEGABYTE);
+    }
+    drive_destroy(d, pool);
+    free(bytes);
+}
+
+/* Its arguments lie in the segment of a worker that dies before it begins. */
+static void
+killed_before_it_begins(const struct drive *d)
+{
+    unsigned char *bytes = pattern(MEGABYTE, 8);
+    pool_t *pool = open_pool(d, 1);
+
+    for (int i = 0; i < 3; i++) {
+        int pid = drive_pid(d, pool);
+        ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+        while (test_state(pid) != 'T')
+            ;
+        pool_future_t *f = submit_bytes(pool, task_echo, bytes, MEGABYTE);
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        expect_bytes(d, f, bytes, MEGABYTE);
     }
     drive_destroy(d, pool);
     free(bytes);
@@ -616,6 +737,203 @@ is_small(void *unused)
     return resident() < 2048;
 }
 
+/* "" -> "t": kilobytes of its own region and segment, as the file has them. */
+static int
+task_pages(pool_call_t *call)
+{
+    char path[64], target[100];
+    struct stat st;
+
+    for (int fd = 3; fd < 4096; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        if (n > 0 && strncmp(target, "/memfd:forkpool", 15) == 0)
+            return fstat(fd, &st) == 0
+                       ? pool_call_return(call, "t", (uint64_t)st.st_blocks / 2)
+                       : -1;
+    }
+    return -1;
+}
+
+static uint64_t
+pages_of(const struct drive *d, pool_t *pool)
+{
+    pool_future_t *f = submit(pool, task_pages);
+    uint64_t kb = 0;
+
+    ck_assert_int_eq(drive_result(d, f, "t", &kb), 0);
+    pool_future_free(f);
+    return kb;
+}
+
+/* What it reserved is not what it returns. */
+static int
+task_think_better(pool_call_t *call)
+{
+    void *block;
+
+    if (pool_call_reserve(call, 3 * MEGABYTE, &block) < 0 || !in_segment(block))
+        return -2;
+    memset(block, 1, 3 * MEGABYTE);
+    return pool_call_return(call, "i", 1);
+}
+
+static int
+task_fail_late(pool_call_t *call)
+{
+    int rc = task_think_better(call);
+
+    return rc == 0 ? 17 : rc;
+}
+
+static int
+task_item(pool_call_t *call)
+{
+    static const uint8_t bytes[3 * MEGABYTE];
+
+    return pool_call_return(call, "ay", bytes, sizeof bytes);
+}
+
+static int
+next_item(void *left, pool_enc_t *arguments)
+{
+    (void)arguments;
+    return (*(int *)left)-- > 0;
+}
+
+/* What lies in the area and was not returned leaves no pages. */
+static void
+what_is_not_returned_goes_at_once(const struct drive *d)
+{
+    pool_t *pool = open_pool(d, 1);
+    pool_future_t *f = submit(pool, task_think_better);
+    pool_map_options_t options = POOL_MAP_OPTIONS_INIT;
+    pool_map_t *map;
+    int items = 2, value = 0;
+
+    options.chunksize = 2;
+    ck_assert_int_eq(drive_result(d, f, "i", &value), 0);
+    pool_future_free(f);
+    ck_assert_uint_lt(pages_of(d, pool), 1024);
+    ck_assert_int_eq(drive_end(d, submit(pool, task_fail_late)), POOL_ETASK);
+    ck_assert_uint_lt(pages_of(d, pool), 1024);
+    ck_assert_int_eq(
+        pool_map(pool, &map, &options, task_item, next_item, &items), 0);
+    for (int i = 0; i < 2; i++) {
+        const void *data;
+        size_t size = 0;
+        ck_assert_int_eq(
+            pool_map_next(map, PATIENCE_MS, "ay", &data, &size), 0);
+        ck_assert_uint_eq(size, 3 * MEGABYTE);
+    }
+    pool_map_free(map);
+    ck_assert_uint_lt(pages_of(d, pool), 1024);
+    drive_destroy(d, pool);
+}
+
+/* One that is never idle gives back what it has not used for a second. */
+static void
+a_busy_worker_gives_pages_back(const struct drive *d)
+{
+    enum { AHEAD = 3 };
+    pool_t *pool = open_pool(d, 1);
+    pool_future_t *f[AHEAD];
+
+    echo(d, pool, 4 * MEGABYTE);
+    ck_assert_uint_gt(pages_of(d, pool), 8 * 1024);
+    for (int i = 0; i < AHEAD; i++)
+        f[i] = submit(pool, task_pages);
+    for (int i = 0, left = AHEAD; left > 0; i = (i + 1) % AHEAD) {
+        uint64_t kb = 0;
+        ck_assert_int_eq(drive_result(d, f[i], "t", &kb), 0);
+        pool_future_free(f[i]);
+        if (kb < 1024 || left < AHEAD)
+            left--;
+        else
+            f[i] = submit(pool, task_pages);
+        (void)poll(NULL, 0, 1);
+    }
+    drive_destroy(d, pool);
+}
+
+/* Sleeps for longer than pages are kept, then checks its arguments. */
+static int
+task_sleep_on_it(pool_call_t *call)
+{
+    const void *data;
+    size_t size;
+
+    pool_call_bytes(call, &data, &size);
+    uint8_t *copy = malloc(size);
+    if (copy == NULL)
+        return -1;
+    memcpy(copy, data, size);
+    (void)poll(NULL, 0, 2500);
+    int same = memcmp(copy, data, size) == 0;
+    free(copy);
+    return pool_call_return(call, "i", same);
+}
+
+static void
+pages_in_use_stay(const struct drive *d)
+{
+    unsigned char *bytes = pattern(MEGABYTE, 19);
+    pool_t *pool = open_pool(d, 1);
+    pool_future_t *f = submit_bytes(pool, task_sleep_on_it, bytes, MEGABYTE);
+    int same = 0;
+
+    ck_assert_int_eq(drive_result(d, f, "i", &same), 0);
+    ck_assert_int_eq(same, 1);
+    pool_future_free(f);
+    drive_destroy(d, pool);
+    free(bytes);
+}
+
+/* Nothing comes back of what is taken back. */
+static void
+what_is_cancelled_leaves_no_pages(const struct drive *d)
+{
+    unsigned char *bytes = pattern(4 * MEGABYTE, 21);
+    pool_t *pool = open_pool(d, 1);
+    int pid = drive_pid(d, pool);
+
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    while (test_state(pid) != 'T')
+        ;
+    pool_future_t *f = submit_bytes(pool, task_echo, bytes, 4 * MEGABYTE);
+    ck_assert_int_ge(resident(), 4 * 1024);
+    ck_assert_int_eq(pool_future_cancel(f), 0);
+    pool_future_free(f);
+    ck_assert_int_eq(kill(pid, SIGCONT), 0);
+    drive_until(d, is_small, NULL);
+    drive_destroy(d, pool);
+    free(bytes);
+}
+
+/* A dump would make all of its pages first. */
+static void
+it_is_not_in_a_core(const struct drive *d)
+{
+    char line[512];
+    bool segment = false;
+    int found = 0;
+    pool_t *pool = open_pool(d, 1);
+    FILE *maps = fopen("/proc/self/smaps", "r");
+
+    ck_assert_ptr_nonnull(maps);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        unsigned long begin, end, offset;
+        if (sscanf(line, "%lx-%lx %*s %lx", &begin, &end, &offset) == 3)
+            segment = strstr(line, "memfd:forkpool") != NULL &&
+                      offset == POOL__SEGMENT_AT;
+        else if (segment && strncmp(line, "VmFlags:", 8) == 0)
+            found += strstr(line, " dd") != NULL;
+    }
+    fclose(maps);
+    ck_assert_int_eq(found, 1);
+    drive_destroy(d, pool);
+}
+
 /* A second or two after the last large payload. */
 static void
 an_idle_worker_gives_pages_back(const struct drive *d)
@@ -657,18 +975,22 @@ a_block_is_used_again(const struct drive *d)
 
 /* ---- liars --------------------------------------------------------------- */
 
-/* A placed frame: its payload is N words of 64 bits. */
+/* Placed frames, one behind the other, for tasks from this number on: each has
+ * a payload of N words of 64 bits. */
 static void
-say_placed(uint64_t id, uint64_t bytes, uint32_t n)
+say_placed(uint64_t number, uint64_t bytes, uint32_t n, int times)
 {
-    unsigned char frame_bytes[POOL__FRAME_HEADER + 16] = {0};
-    struct pool__frame frame = {
-        .type = POOL__FRAME_PLACED, .id = id, .size = 8 * n};
+    unsigned char said[2 * (POOL__FRAME_HEADER + 16)] = {0}, *at = said;
 
-    pool__frame_put(frame_bytes, &frame);
-    memcpy(frame_bytes + POOL__FRAME_HEADER, &bytes, sizeof bytes);
-    size_t size = POOL__FRAME_HEADER + frame.size;
-    if (write(test_result_pipe(), frame_bytes, size) != (ssize_t)size)
+    for (int i = 0; i < times; i++) {
+        struct pool__frame frame = {.type = POOL__FRAME_PLACED,
+            .id = pool__frame_id(number + (uint64_t)i, 0),
+            .size = 8 * n};
+        pool__frame_put(at, &frame);
+        memcpy(at + POOL__FRAME_HEADER, &bytes, sizeof bytes);
+        at += POOL__FRAME_HEADER + frame.size;
+    }
+    if (write(test_result_pipe(), said, (size_t)(at - said)) != at - said)
         _exit(1);
 }
 
@@ -678,16 +1000,18 @@ static const struct lie {
     uint32_t words;  /* of payload */
     uint64_t number; /* of the task; it is the first that tells the lie */
     bool counted;    /* the pool has no segments */
+    const char *found;
 } lies[] = {
-    {"above the area", POOL__AREA + 1, 1, 1, false},
-    {"above all", UINT64_MAX, 1, 1, false},
-    {"small", POOL__LARGE - 1, 1, 1, false},
-    {"nothing", 0, 1, 1, false},
-    {"above the limit", 9 * MEGABYTE, 1, 1, false},
-    {"no size", MEGABYTE, 0, 1, false},
-    {"two sizes", MEGABYTE, 2, 1, false},
-    {"of another task", MEGABYTE, 1, 2, false},
-    {"where there is no segment", MEGABYTE, 1, 1, true},
+#define NOT_THERE "not in its segment"
+    {"above the area", POOL__AREA + 1, 1, 1, false, NOT_THERE},
+    {"above all", UINT64_MAX, 1, 1, false, NOT_THERE},
+    {"small", POOL__LARGE - 1, 1, 1, false, NOT_THERE},
+    {"nothing", 0, 1, 1, false, NOT_THERE},
+    {"above the limit", 9 * MEGABYTE, 1, 1, false, NOT_THERE},
+    {"no size", MEGABYTE, 0, 1, false, NOT_THERE},
+    {"two sizes", MEGABYTE, 2, 1, false, NOT_THERE},
+    {"of another task", MEGABYTE, 1, 2, false, "no task that it runs"},
+    {"where there is no segment", MEGABYTE, 1, 1, true, NOT_THERE},
 };
 
 /* "t": which lie. */
@@ -699,7 +1023,7 @@ task_lie(pool_call_t *call)
 
     if (rc < 0)
         return rc;
-    say_placed(pool__frame_id(lies[i].number, 0), lies[i].bytes, lies[i].words);
+    say_placed(lies[i].number, lies[i].bytes, lies[i].words, 1);
     return task_hang(call);
 }
 
@@ -714,18 +1038,63 @@ every_lie(const struct drive *d)
             options.max_worker_rss = INT64_C(1) << 50;
         pool_t *pool = drive_open(d, &options);
         ck_assert_int_eq(pool_submit(pool, &f, task_lie, "t", i), 0);
-        int rc = drive_end(d, f);
+        int rc = drive_error(d, f);
         ck_assert_msg(rc == POOL_EPROTO, "%s: %d", lies[i].name, rc);
+        /* Host drive has no segments. */
+        const char *message = pool_future_failure(f)->message;
+        ck_assert_msg(
+            strstr(message, d->bit == IN_HOST ? NOT_THERE : lies[i].found) !=
+                NULL,
+            "%s: %s", lies[i].name, message);
+        pool_future_free(f);
         drive_works(d, pool);
         drive_destroy(d, pool);
     }
+}
+
+/* "t": a word. Two results at once, of this task and the next. */
+static int
+task_lie_twice(pool_call_t *call)
+{
+    uint64_t address;
+    int rc = pool_call_args(call, "t", &address);
+
+    if (rc < 0 || !test_await((int *)(uintptr_t)address, 1))
+        return -1;
+    say_placed(4, MEGABYTE, 1, 2);
+    return task_hang(call);
+}
+
+/* One lie must not keep the host busy for as many results as were promised. */
+static void
+two_results_at_once(const struct drive *d)
+{
+    int *sent = test_shared(sizeof *sent);
+    pool_future_t *f[2];
+    pool_t *pool = open_pool(d, 1);
+
+    for (int i = 0; i < 3; i++) /* quick ones are sent ahead */
+        ck_assert_int_eq(drive_end(d, submit(pool, task_nothing)), 0);
+    ck_assert_int_eq(
+        pool_submit(pool, &f[0], task_lie_twice, "t", ADDRESS(sent)), 0);
+    ck_assert_int_eq(pool_submit(pool, &f[1], task_nothing, ""), 0);
+    raise_word(sent, 1);
+    ck_assert_int_eq(drive_error(d, f[0]), 0); /* a megabyte of zeros */
+    int rc = drive_error(d, f[1]);
+    if (rc != 0)
+        ck_assert_ptr_nonnull(
+            strstr(pool_future_failure(f[1])->message, "at once"));
+    pool_future_free(f[0]);
+    pool_future_free(f[1]);
+    drive_works(d, pool);
+    drive_destroy(d, pool);
 }
 
 static int
 task_lie_before(pool_call_t *call)
 {
     (void)call;
-    say_placed(pool__frame_id(1, 0), MEGABYTE, 1);
+    say_placed(1, MEGABYTE, 1, 1);
     return 0;
 }
 
@@ -741,6 +1110,8 @@ a_lie_before_the_hello(const struct drive *d)
     ck_assert_int_eq(drive_try_open(d, &pool, &options), POOL_EBROKEN);
 }
 
+static int *scribbles, *shared_results;
+
 /* Writes all over its region but for what the protocol needs, and throws its
  * pages away, for ever. */
 static void
@@ -750,12 +1121,13 @@ scribble(void)
 
     if (region == NULL)
         _exit(1);
+    raise_word(scribbles, 1);
     uint8_t *segment = (uint8_t *)region + POOL__SEGMENT_AT;
     for (unsigned i = 0;; i++) {
         size_t at = i * 65599u % (4 * MEGABYTE);
         segment[at] ^= 0xff;
         segment[POOL__AREA + at] ^= 0xff;
-        region->fetched = ~UINT64_C(0) << i % 64;
+        region->fetched = i % 16;
         region->mapped = i;
         if (i % 4096 == 0)
             (void)madvise(segment + POOL__AREA, 4 * MEGABYTE, MADV_REMOVE);
@@ -771,16 +1143,34 @@ task_scribble(pool_call_t *call)
     return 0;
 }
 
+/* Bytes -> as many; raises the word where they lie in the segment. */
+static int
+task_as_many(pool_call_t *call)
+{
+    void *block;
+    size_t size;
+
+    pool_call_bytes(call, NULL, &size);
+    int rc = pool_call_reserve(call, size, &block);
+    if (rc == 0 && in_segment(block))
+        raise_word(shared_results, 1);
+    return rc;
+}
+
 static void
 scribbled_while_it_is_read(const struct drive *d)
 {
     size_t size = 4 * MEGABYTE;
     unsigned char *bytes = pattern(size, 17);
-    pool_t *pool = open_pool(d, 1), *other = open_pool(d, 1);
 
+    scribbles = test_shared(sizeof *scribbles);
+    shared_results = test_shared(sizeof *shared_results);
+    pool_t *pool = open_pool(d, 1), *other = open_pool(d, 1);
     ck_assert_int_eq(drive_end(d, submit(pool, task_scribble)), 0);
-    for (int i = 0; i < 10; i++) {
-        pool_future_t *f = submit_bytes(pool, task_echo, bytes, size);
+    ck_assert(test_await(scribbles, 1));
+    for (int i = 0; i < 10 || read_word(shared_results) < 3; i++) {
+        ck_assert_int_lt(i, 10000);
+        pool_future_t *f = submit_bytes(pool, task_as_many, bytes, size);
         echo(d, other, 300000);
         (void)value_of(d, f, size); /* the bytes are what they are */
         pool_future_free(f);
@@ -796,15 +1186,20 @@ static const struct drive_case cases[] = {
     {"none_where_memory_is_counted", none_where_memory_is_counted,
         IN_ITS_DRIVES},
     {"none_under_a_limit", none_under_a_limit, IN_CALLER},
+    {"none_where_it_cannot_be_mapped", none_where_it_cannot_be_mapped,
+        IN_ITS_DRIVES},
+    {"none_under_a_descriptor", none_under_a_descriptor, IN_CALLER},
     {"forked_by_the_program_too", forked_by_the_program_too, IN_CALLER},
     {"in_a_worker_too", in_a_worker_too, IN_CALLER},
     {"around_the_threshold", around_the_threshold, IN_ALL},
     {"read_by_a_child_of_the_task", read_by_a_child_of_the_task, IN_ALL},
+    {"with_a_line_of_log", with_a_line_of_log, IN_ITS_DRIVES},
     {"many_in_flight", many_in_flight, IN_ALL},
     {"a_busy_area", a_busy_area, IN_CALLER},
     {"a_large_task_cancelled_before_it_begins",
         a_large_task_cancelled_before_it_begins, IN_ALL},
     {"killed_before_it_returns", killed_before_it_returns, IN_ALL},
+    {"killed_before_it_begins", killed_before_it_begins, IN_ALL},
     {"run_again_after_a_crash", run_again_after_a_crash, IN_ALL},
     {"killed_after_it_returned", killed_after_it_returned, IN_ITS_DRIVES},
     {"killed_by_the_next_task", killed_by_the_next_task, IN_ALL},
@@ -812,8 +1207,17 @@ static const struct drive_case cases[] = {
     {"the_pool_ends", the_pool_ends, IN_ALL},
     {"an_idle_worker_gives_pages_back", an_idle_worker_gives_pages_back,
         IN_ITS_DRIVES},
+    {"what_is_not_returned_goes_at_once", what_is_not_returned_goes_at_once,
+        IN_ITS_DRIVES},
+    {"a_busy_worker_gives_pages_back", a_busy_worker_gives_pages_back,
+        IN_ITS_DRIVES},
+    {"pages_in_use_stay", pages_in_use_stay, IN_ITS_DRIVES},
+    {"what_is_cancelled_leaves_no_pages", what_is_cancelled_leaves_no_pages,
+        IN_ITS_DRIVES},
+    {"it_is_not_in_a_core", it_is_not_in_a_core, IN_ITS_DRIVES},
     {"a_block_is_used_again", a_block_is_used_again, IN_ITS_DRIVES},
     {"every_lie", every_lie, IN_ALL},
+    {"two_results_at_once", two_results_at_once, IN_ITS_DRIVES},
     {"a_lie_before_the_hello", a_lie_before_the_hello, IN_ITS_DRIVES},
     {"scribbled_while_it_is_read", scribbled_while_it_is_read, IN_ITS_DRIVES},
     {NULL, NULL, 0},
