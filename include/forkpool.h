@@ -706,7 +706,8 @@ POOL_API int pool_stats_text(
  * Errors: POOL_EFORMAT. Return it, and the future settles with it and with a
  *   message that names the argument.
  * Ownership: text, bytes and arrays stay the call's, valid until the function
- * returns. Thread: the one that runs the task. Blocks: no. */
+ * returns, in children that it forks too. Thread: the one that runs the task.
+ * Blocks: no. */
 POOL_API int pool_call_args(pool_call_t *call, const char *format, ...);
 
 /* The raw bytes of the arguments. data, size: out, either may be NULL. */
