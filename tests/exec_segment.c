@@ -232,7 +232,7 @@ none_under_a_limit(const struct drive *d)
 {
     /* Sanitizers take more than any limit of address space. */
     enum { N = TEST_ASAN || TEST_TSAN ? 1 : 2 };
-    static const int resources[] = {RLIMIT_FSIZE, RLIMIT_AS};
+    static const __rlimit_resource_t resources[] = {RLIMIT_FSIZE, RLIMIT_AS};
     static const rlim_t limits[] = {(rlim_t)64 << 20, (rlim_t)1 << 40};
     pool_options_t options = options_of(1);
 
@@ -290,7 +290,7 @@ task_nest(pool_call_t *call)
 {
     pool_options_t options = POOL_OPTIONS_INIT;
     pool_t *pool;
-    pool_future_t *f;
+    pool_future_t *f = NULL;
     unsigned char *bytes = calloc(1, MEGABYTE);
     const void *data = "";
     size_t size;
