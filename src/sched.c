@@ -202,8 +202,8 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
         return;
     }
     task->lent = rc == 1;
-    if (pool__unlikely(pool__channel_untidy(&proc->channel)))
-        pool__sched_tidy_later(s);
+    if (pool__unlikely(frame.size >= POOL__LARGE) && rc == 0)
+        pool__sched_tidy_later(s); /* it is in the segment */
     account(s, proc, task);
 }
 

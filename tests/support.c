@@ -196,6 +196,33 @@ test_result_pipe(void)
 }
 
 int
+test_region_fd(void)
+{
+    char path[64], target[100];
+
+    for (int fd = 3; fd < 4096; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        if (n > 0 && strncmp(target, "/memfd:forkpool", 15) == 0)
+            return fd;
+    }
+    return -1;
+}
+
+unsigned char *
+test_pattern(size_t size, unsigned seed)
+{
+    unsigned char *bytes = malloc(size + 1);
+
+    ck_assert_ptr_nonnull(bytes);
+    for (size_t i = 0; i < size; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        bytes[i] = (unsigned char)(seed >> 24);
+    }
+    return bytes;
+}
+
+int
 test_main(const char *name, const struct test *tests, int argc, char **argv)
 {
     static TTest cases[64]; /* Check keeps pointers to them */

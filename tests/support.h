@@ -69,6 +69,10 @@ bool test_await(const int *word, int value);
 
 /* In a worker: the write end of its result pipe. */
 int test_result_pipe(void);
+/* The descriptor of its region; -1: there is none. */
+int test_region_fd(void);
+/* Bytes that SEED decides, freed by the caller. */
+unsigned char *test_pattern(size_t size, unsigned seed);
 
 /* One program: a case for each function, run by main. */
 struct test {

@@ -22,15 +22,7 @@
 static struct pool__region *
 own_region(void)
 {
-    char path[64], target[100];
-
-    for (int fd = 3; fd < 4096; fd++) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        ssize_t n = readlink(path, target, sizeof target - 1);
-        if (n > 0 && strncmp(target, "/memfd:forkpool", 15) == 0)
-            return pool__region_map(fd);
-    }
-    return NULL;
+    return pool__region_map(test_region_fd());
 }
 
 static void
@@ -394,15 +386,9 @@ a_grandchild_holds_the_pipes(int unused)
 static int
 task_shrink(pool_call_t *call)
 {
-    char path[64], target[100];
+    int fd = test_region_fd();
 
-    for (int fd = 3; fd < 4096; fd++) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        ssize_t n = readlink(path, target, sizeof target - 1);
-        if (n > 0 && strncmp(target, "/memfd:forkpool", 15) == 0)
-            return pool_call_return(call, "i", ftruncate(fd, 0));
-    }
-    return 1;
+    return fd < 0 ? 1 : pool_call_return(call, "i", ftruncate(fd, 0));
 }
 
 static void

@@ -24,24 +24,10 @@ under_sanitizer(void)
 #endif
 }
 
-static unsigned char *
-pattern(size_t size)
-{
-    unsigned char *bytes = malloc(size + 1);
-    unsigned x = (unsigned)size + 1;
-
-    ck_assert_ptr_nonnull(bytes);
-    for (size_t i = 0; i < size; i++) {
-        x = x * 1664525u + 1013904223u;
-        bytes[i] = (unsigned char)(x >> 24);
-    }
-    return bytes;
-}
-
 static void
 echo(pool_t *pool, size_t size)
 {
-    unsigned char *bytes = pattern(size);
+    unsigned char *bytes = test_pattern(size, (unsigned)size + 1);
     pool_future_t *future;
     const void *data = NULL;
     size_t got = 99;
@@ -101,7 +87,7 @@ both_ways_at_once(int unused)
 {
     enum { N = 8 };
     const size_t size = 8u << 20;
-    unsigned char *bytes = pattern(size);
+    unsigned char *bytes = test_pattern(size, (unsigned)size + 1);
     pool_future_t *futures[N];
     pool_t *pool;
 
@@ -132,7 +118,7 @@ sizes_mixed(int unused)
 {
     enum { N = 400 };
     pool_future_t *futures[N];
-    unsigned char *bytes = pattern(300000);
+    unsigned char *bytes = test_pattern(300000, 300001);
     unsigned seed = 7;
     size_t sizes[N];
     pool_t *pool;
@@ -176,7 +162,7 @@ cancelled_while_being_sent(int unused)
 {
     enum { N = 10 };
     const size_t size = 20u << 20;
-    unsigned char *bytes = pattern(size);
+    unsigned char *bytes = test_pattern(size, (unsigned)size + 1);
     int *gate = test_shared(sizeof *gate);
     pool_future_t *gated, *f[N];
     pool_t *pool;
