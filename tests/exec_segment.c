@@ -502,6 +502,59 @@ a_large_task_cancelled_before_it_begins(const struct drive *d)
     free(bytes);
 }
 
+/* "t": a word, waits until it is raised; 0: doesn't. */
+static int
+task_wait(pool_call_t *call)
+{
+    uint64_t address;
+    int rc = pool_call_args(call, "t", &address);
+
+    if (rc < 0 || address == 0)
+        return rc;
+    return test_await((int *)(uintptr_t)address, 1) ? 0 : -1;
+}
+
+/* Bytes -> "i": whether they are in the segment. */
+static int
+task_is_placed(pool_call_t *call)
+{
+    const void *data;
+
+    pool_call_bytes(call, &data, NULL);
+    return pool_call_return(call, "i", (int)in_segment(data));
+}
+
+/* The same behind a task that runs. */
+static void
+a_large_task_cancelled_behind_another(const struct drive *d)
+{
+    int *word = test_shared(sizeof *word), placed = 0;
+    size_t size = 2 * POOL__LARGE;
+    unsigned char *bytes = test_pattern(size, 23);
+    pool_t *pool = open_pool(d, 1);
+    pool_future_t *f[3];
+
+    for (int i = 0; i < 2 * QUICK; i++) { /* then both are sent ahead */
+        ck_assert_int_eq(
+            pool_submit(pool, &f[0], task_wait, "t", UINT64_C(0)), 0);
+        ck_assert_int_eq(drive_end(d, f[0]), 0);
+        f[0] = submit_bytes(pool, task_is_placed, bytes, size);
+        ck_assert_int_eq(drive_end(d, f[0]), 0);
+    }
+    ck_assert_int_eq(
+        pool_submit(pool, &f[0], task_wait, "t", ADDRESS(word)), 0);
+    f[1] = submit_bytes(pool, task_is_placed, bytes, size);
+    ck_assert_int_eq(pool_future_cancel(f[1]), 0);
+    f[2] = submit_bytes(pool, task_is_placed, bytes, size);
+    raise_word(word, 1);
+    ck_assert_int_eq(drive_result(d, f[2], "i", &placed), 0);
+    ck_assert_int_eq(placed, 1);
+    for (int i = 0; i < 3; i++)
+        pool_future_free(f[i]);
+    drive_destroy(d, pool);
+    free(bytes);
+}
+
 /* ---- crashes and ends ---------------------------------------------------- */
 
 /* Its own region and segment, mapped a second time. */
@@ -766,11 +819,15 @@ task_fail_late(pool_call_t *call)
     return rc == 0 ? 17 : rc;
 }
 
+/* An item's result is collected elsewhere, so it is made elsewhere. */
 static int
 task_item(pool_call_t *call)
 {
     static const uint8_t bytes[3 * MEGABYTE];
+    void *block;
 
+    if (pool_call_reserve(call, sizeof bytes, &block) < 0 || in_segment(block))
+        return -2;
     return pool_call_return(call, "ay", bytes, sizeof bytes);
 }
 
@@ -1030,18 +1087,17 @@ every_lie(const struct drive *d)
     }
 }
 
-/* "t": a word, or 0: nothing. Two results at once, of this task and the next,
- * when the word is raised. */
+/* As task_wait; then two results at once, of this task and the next. */
 static int
 task_lie_twice(pool_call_t *call)
 {
     uint64_t address;
     int rc = pool_call_args(call, "t", &address);
 
+    if (rc == 0)
+        rc = task_wait(call);
     if (rc < 0 || address == 0)
         return rc;
-    if (!test_await((int *)(uintptr_t)address, 1))
-        return -1;
     say_placed(QUICK + 1, MEGABYTE, 1, 2);
     return task_hang(call);
 }
@@ -1181,6 +1237,8 @@ static const struct drive_case cases[] = {
     {"a_busy_area", a_busy_area, IN_CALLER},
     {"a_large_task_cancelled_before_it_begins",
         a_large_task_cancelled_before_it_begins, IN_ALL},
+    {"a_large_task_cancelled_behind_another",
+        a_large_task_cancelled_behind_another, IN_ITS_DRIVES},
     {"killed_before_it_returns", killed_before_it_returns, IN_ALL},
     {"killed_before_it_begins", killed_before_it_begins, IN_ALL},
     {"run_again_after_a_crash", run_again_after_a_crash, IN_ALL},
