@@ -203,29 +203,40 @@ pool__comm_clear(struct pool_comm *comm)
     memset(&comm->store, 0, sizeof comm->store);
 }
 
+static size_t
+padded(size_t size)
+{
+    return (size + 7) / 8 * 8;
+}
+
+/* To SIZE bytes. */
+static bool
+store_grow(struct pool__store *store, size_t size)
+{
+    uint8_t *bytes = store->bytes == NULL ? pool__malloc_large(size)
+                                          : pool__realloc(store->bytes, size);
+
+    if (bytes == NULL)
+        return false;
+    store->bytes = bytes;
+    store->capacity = size;
+    return true;
+}
+
 /* Room for SIZE bytes more, 8-aligned; NULL: none, which is noted. */
 static uint8_t *
 store_room(struct pass *p, uint64_t size)
 {
-    struct pool_comm *comm = p->comm;
-    size_t wanted = comm->store.used + ((size_t)size + 7) / 8 * 8;
+    struct pool__store *store = &p->comm->store;
+    size_t wanted = store->used + padded((size_t)size);
 
-    if (p->lost == 0 && wanted > comm->store.capacity) {
-        size_t capacity = wanted > 2 * comm->store.capacity
-                              ? wanted
-                              : 2 * comm->store.capacity;
-        uint8_t *bytes = pool__realloc(comm->store.bytes, capacity);
-        if (bytes == NULL) {
-            p->lost = POOL_ENOMEM;
-        } else {
-            comm->store.bytes = bytes;
-            comm->store.capacity = capacity;
-        }
-    }
+    if (p->lost == 0 && wanted > store->capacity &&
+        !store_grow(store, pool__max(wanted, 2 * store->capacity)))
+        p->lost = POOL_ENOMEM;
     if (p->lost < 0)
         return NULL;
-    uint8_t *at = comm->store.bytes + comm->store.used;
-    comm->store.used = wanted;
+    uint8_t *at = store->bytes + store->used;
+    store->used = wanted;
     return at;
 }
 
@@ -362,6 +373,9 @@ pool_allgather(
     need(&p, data, size, "data is NULL");
     need(&p, parts, 1, "parts is NULL");
     prepare_store(&p);
+    /* Most groups give parts of one size; if not, the store grows later. */
+    if (size != 0 && size <= comm->max_size)
+        (void)store_grow(&comm->store, padded(size) * (size_t)comm->size);
     p.gift.data = data;
     p.gift.size = size;
     rc = run(&p);
