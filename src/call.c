@@ -338,7 +338,7 @@ pool__model_learn(const struct pool_call *call, uint64_t scatter,
         .arguments_size = (size_t)head.arguments_size,
         .peers = head.peers != 0};
     const char *text =
-        (const char *)m->arguments + (head.arguments_size + 7) / 8 * 8;
+        (const char *)m->arguments + pool__round8((size_t)head.arguments_size);
     for (size_t i = 0; i < names; i++) {
         name[i] = text;
         text += strlen(text) + 1;

@@ -203,12 +203,6 @@ pool__comm_clear(struct pool_comm *comm)
     memset(&comm->store, 0, sizeof comm->store);
 }
 
-static size_t
-padded(size_t size)
-{
-    return (size + 7) / 8 * 8;
-}
-
 /* To SIZE bytes. */
 static bool
 store_grow(struct pool__store *store, size_t size)
@@ -228,7 +222,7 @@ static uint8_t *
 store_room(struct pass *p, uint64_t size)
 {
     struct pool__store *store = &p->comm->store;
-    size_t wanted = store->used + padded((size_t)size);
+    size_t wanted = store->used + pool__round8((size_t)size);
 
     if (p->lost == 0 && wanted > store->capacity &&
         !store_grow(store, pool__max(wanted, 2 * store->capacity)))
@@ -375,7 +369,7 @@ pool_allgather(
     prepare_store(&p);
     /* Most groups give parts of one size; if not, the store grows later. */
     if (size != 0 && size <= comm->max_size)
-        (void)store_grow(&comm->store, padded(size) * (size_t)comm->size);
+        (void)store_grow(&comm->store, pool__round8(size) * (size_t)comm->size);
     p.gift.data = data;
     p.gift.size = size;
     rc = run(&p);

@@ -298,12 +298,12 @@ split_reply(struct pool_map *map, struct pool__map_chunk *chunk,
         return bad_reply(map, chunk);
     memcpy(&head, chunk->data, sizeof head);
     size_t left = chunk->data_size - sizeof head;
-    if (head.size > left || pool__map_round((size_t)head.size) > left)
+    if (head.size > left || pool__round8((size_t)head.size) > left)
         return bad_reply(map, chunk);
     *data = chunk->data + sizeof head;
     *size = (size_t)head.size;
-    chunk->data = *data + pool__map_round(*size);
-    chunk->data_size = left - pool__map_round(*size);
+    chunk->data = *data + pool__round8(*size);
+    chunk->data_size = left - pool__round8(*size);
     if (head.failed == 0)
         return 0;
     if (!pool__error_decode(*data, *size, &map->error))

@@ -25,12 +25,6 @@ struct pool__map_reply {
     uint32_t attempts; /* how often it was run */
 };
 
-static inline size_t
-pool__map_round(size_t size)
-{
-    return (size + 7) & ~(size_t)7;
-}
-
 /* The task of every chunk. */
 int pool__map_run(pool_call_t *call);
 

@@ -149,7 +149,7 @@ needed(const struct pool__map_chunk *chunk, size_t size)
 {
     return chunk->count == 0
                ? size
-               : chunk->size + sizeof(uint64_t) + pool__map_round(size);
+               : chunk->size + sizeof(uint64_t) + pool__round8(size);
 }
 
 /* The chunk is full by its bytes: close it and begin the next one with the
@@ -187,7 +187,7 @@ add_item(struct pool_map *map, int rc, uint64_t size)
         return;
     }
     size_t end = map->open->size + sizeof size + (size_t)size;
-    map->open->size = pool__map_round(end);
+    map->open->size = pool__round8(end);
     memset(map->scratch->bytes + end, 0, map->open->size - end);
     if (++map->open->count == map->chunksize)
         close_chunk(map);

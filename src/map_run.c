@@ -47,7 +47,7 @@ reserve(struct replies *r, size_t n)
 static int
 reply(struct replies *r, const void *bytes, struct pool__map_reply head)
 {
-    size_t size = (size_t)head.size, extent = HEAD + pool__map_round(size);
+    size_t size = (size_t)head.size, extent = HEAD + pool__round8(size);
     int rc = reserve(r, extent);
 
     if (rc < 0)
@@ -67,7 +67,7 @@ reply_error(struct replies *r, struct pool__error *error, uint32_t attempts)
     uint8_t bytes[POOL__ERROR_MAX];
     size_t size = pool__error_encode(bytes, error);
 
-    if (HEAD + pool__map_round(size) > r->limit - r->used - r->spared) {
+    if (HEAD + pool__round8(size) > r->limit - r->used - r->spared) {
         error->message[0] = '\0';
         size = pool__error_encode(bytes, error);
     }
@@ -129,7 +129,7 @@ run_items(struct pool_call *call, const uint8_t *at, const uint8_t *end,
         r->spared -= LEAST;
         call->number = number + ((uint64_t)i << 32); /* its random bits */
         rc = run_item(call, head, r, at, (size_t)size);
-        at += pool__map_round((size_t)size);
+        at += pool__round8((size_t)size);
     }
     return rc;
 }

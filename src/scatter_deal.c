@@ -86,7 +86,7 @@ make_record(
         .names = named ? job->columns : 0,
         .arguments_size = job->build_arguments_size,
         .peers = (job->flags & POOL_JOB_PEERS) != 0};
-    size_t padded = (job->build_arguments_size + 7) / 8 * 8;
+    size_t padded = pool__round8(job->build_arguments_size);
     size_t size = sizeof head + padded;
 
     for (size_t i = 0; i < head.names; i++)

@@ -34,6 +34,13 @@ pool__max(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Up to a multiple of 8: what stands behind is aligned. */
+static inline size_t
+pool__round8(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
 /* Nanoseconds of the monotonic clock: jumps of the wall clock don't matter. */
 static inline uint64_t
 pool__now_ns(void)
