@@ -17,7 +17,8 @@
  *   while the program stays away, workers run what they were sent, and
  *   replies, deadlines, deaths and restarts wait until it comes back. Host
  *   (options.loop): your libuv loop; a call that would wait is POOL_EDEADLK.
- *   Thread (POOL_DRIVE_THREAD): a thread of the library's own.
+ *   Thread (POOL_DRIVE_THREAD): a thread of the library's own, which alone runs
+ *   callbacks; a thread of yours that waits may run the loop meanwhile.
  * - Workers run as the same user and may do what that user may do. Isolation
  *   here is from faults, not from malice; see docs/security.md.
  * - Linux only, with glibc: 4.14 or newer, 5.3 for pidfds.

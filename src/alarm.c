@@ -2,7 +2,8 @@
  * tell: its timers, and work that is there already.
  *
  * Invariant: while the alarm is open and the loop doesn't run, it is set for
- * the time of the next timer or earlier; where work is there, for now. */
+ * the time of the next timer or earlier; where work is there, for now. Not
+ * while a pool's thread naps: when it wakes, it looks at both. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/timerfd.h>
@@ -50,6 +51,12 @@ linger(struct pool *pool)
     if (!pool->alarm.lingers)
         set_alarm(pool, pool__now_ns() + LINGER_NS);
     pool->alarm.lingers = true;
+}
+
+void
+pool__alarm_ring(struct pool *pool)
+{
+    set_alarm(pool, NOW);
 }
 
 void

@@ -119,7 +119,7 @@ pool__close_finish(struct pool *pool)
 static void
 join_thread(struct pool *pool)
 {
-    pool__alarm_set(pool);
+    pool__thread_call(pool);
     pool__unlock(pool->core);
     pthread_join(pool->thread.id, NULL);
     pool__lock(pool->core);

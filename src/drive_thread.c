@@ -2,18 +2,36 @@
  * runs the loop under the pool's lock; every public function works under the
  * same lock, in its own thread.
  *
- * The thread has all signals blocked: handlers of the host's run elsewhere. */
+ * A thread of the program's that waits, and is the only one, leads meanwhile:
+ * it sleeps on the descriptor and runs the loop itself, so that a reply wakes
+ * one thread, not two. It never tells the program anything: where that is due,
+ * and when it leaves others waiting, it calls the pool's thread.
+ *
+ * Invariants: one thread leads, or none for at most two naps; who leads runs
+ * the loop, nobody else. The pool's thread leads whenever it is awake with the
+ * lock, so nobody begins to while a callback runs. A thread that leads is in
+ * core->waiters: the pool is there until it has left.
+ *
+ * The pool's thread has all signals blocked: handlers of the host's run
+ * elsewhere. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 
 #include "error.h"
+#include "fdio.h"
 #include "owner.h"
 #include "pool.h"
 #include "spawn.h"
 
 #define PAUSE_NS 20000 /* between two looks at a lock that is taken */
 #define PAUSES 20
+#define NAP_NS 100000 /* of the pool's thread, while others lead now and then */
+#define EACH_NS 500   /* more for each result that the last of them found, */
+#define NAP_MOST_NS 1000000 /* which the program takes before it waits again */
+#define LOOKS_A_TURN 16 /* that found something, and the loop must run too */
 
 /* The thread was not joined: it frees the pool itself. */
 static void
@@ -45,6 +63,223 @@ lock_politely(struct pool__core *core)
     pthread_mutex_lock(&core->lock);
 }
 
+/* Sleep until one of them, or -1, can be read, and take the ringing of the
+ * bell, or until then; UINT64_MAX: for ever. No lock is held. */
+static void
+sleep_on(int fd, int bell, uint64_t end_ns)
+{
+    uint64_t now = end_ns != UINT64_MAX ? pool__now_ns() : 0, rung;
+    uint64_t left = end_ns > now ? end_ns - now : 0;
+    struct timespec most = {
+        (time_t)(left / 1000000000), (long)(left % 1000000000)};
+    struct pollfd set[] = {
+        {.fd = fd, .events = POLLIN}, {.fd = bell, .events = POLLIN}};
+
+    (void)ppoll(set, 2, end_ns != UINT64_MAX ? &most : NULL, NULL);
+    if (set[1].revents != 0)
+        (void)pool__read(bell, &rung, sizeof rung);
+}
+
+/* ---- a thread that waits leads ------------------------------------------ */
+
+static void
+ring(struct pool *pool)
+{
+    uint64_t one = 1;
+
+    (void)pool__write(pool->thread.bell, &one, sizeof one);
+}
+
+void
+pool__thread_call(struct pool *pool)
+{
+    pool__store(&pool->thread.called, true);
+    ring(pool);
+    if (pool__thread_led(pool))
+        pool__alarm_ring(pool);
+}
+
+/* Whether the pool's thread must lead: the program is to hear something. */
+static bool
+is_called_for(struct pool *pool)
+{
+    return pool->closing || pool->core->listeners != 0 ||
+           !pool__list_empty(&pool->core->notices) || pool__drain_due(pool);
+}
+
+static bool
+may_lead(struct pool *pool)
+{
+    return pool->thread.rest != POOL__REST_NONE && !pool->thread.called &&
+           pool__list_empty(&pool->core->waiters) && !is_called_for(pool);
+}
+
+void
+pool__thread_settle(struct pool *pool)
+{
+    if (!pool__thread_naps(pool))
+        pool__alarm_set(pool);
+    else if (!pool->thread.called &&
+             (is_called_for(pool) || pool__is_pressed(pool) ||
+                 !pool__list_empty(&pool->core->waiters)))
+        pool__thread_call(pool); /* all else can wait for the nap's end */
+}
+
+/* The pool's thread need not wake for what this one does: it sleeps, or looks
+ * in vain for as long as that pays. */
+static void
+begin_lead(struct pool *pool, struct pool__waiter *w)
+{
+    pool__list_append(&pool->core->waiters, &w->node);
+    pool__store(&pool->thread.leads, pool->thread.leads + 1);
+    pool->core->wake = true;
+    if (pool->thread.rest == POOL__REST_LOOP) {
+        pool->thread.rest = POOL__REST_NAP;
+        ring(pool);
+    }
+}
+
+/* found: results. */
+static void
+end_lead(struct pool *pool, struct pool__waiter *w, size_t found)
+{
+    pool__list_remove(&w->node);
+    pool__store(&pool->thread.nap_ns,
+        pool__min(NAP_NS + found * EACH_NS, NAP_MOST_NS));
+    pool__store(&pool->thread.leads, pool->thread.leads + 1);
+    if (pool->thread.rest == POOL__REST_PARKED) {
+        pool->thread.rest = POOL__REST_NAP;
+        ring(pool);
+    }
+}
+
+/* A turn, or less while memory has replies: then true. looks: of this wait,
+ * that found some. */
+static bool
+lead_once(struct pool *pool, struct pool__waiter *w, unsigned *looks)
+{
+    pool->driving = true;
+    pool__sched_flush(&pool->sched);
+    bool found = pool__look(pool, false);
+    pool->driving = false;
+    if (found && (w->done(w->data) || ++*looks % LOOKS_A_TURN != 0))
+        return true;
+    do
+        pool__turn_untold(pool, UV_RUN_NOWAIT);
+    while (pool__has_work(pool) && !is_called_for(pool));
+    return found;
+}
+
+/* The lock is held, before and after. */
+static void
+lead_asleep(struct pool *pool, uint64_t end_ns)
+{
+    pool__alarm_set(pool);
+    pthread_mutex_unlock(&pool->core->lock);
+    sleep_on(uv_backend_fd(&pool->loop), -1, end_ns);
+    lock_politely(pool->core);
+}
+
+/* True: done, or it is time. False: the pool's thread leads again. */
+static bool
+lead(struct pool *pool, bool (*done)(void *), void *data, uint64_t end_ns)
+{
+    struct pool__waiter w = {.done = done, .data = data, .leads = true};
+    size_t before = pool->core->unsettled;
+    unsigned looks = 0;
+    bool over = false;
+
+    begin_lead(pool, &w);
+    while (!over && !is_called_for(pool)) {
+        bool found = lead_once(pool, &w, &looks);
+        over =
+            done(data) || (end_ns != UINT64_MAX && pool__now_ns() >= end_ns);
+        if (over || is_called_for(pool))
+            continue;
+        pool__wake_waiters(pool->core);
+        if (!found && !pool__look_away(pool))
+            lead_asleep(pool, end_ns);
+    }
+    end_lead(pool, &w, before - pool__min(before, pool->core->unsettled));
+    return over;
+}
+
+int
+pool__thread_wait(
+    struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
+{
+    uint64_t end = timeout_ms < 0
+                       ? UINT64_MAX
+                       : pool__now_ns() + (uint64_t)timeout_ms * 1000000;
+
+    if (may_lead(pool) && lead(pool, done, data, end))
+        return done(data) ? 0 : POOL_ETIMEDOUT;
+    pool__sched_flush(&pool->sched); /* what this thread has submitted */
+    pool__thread_settle(pool);
+    return pool__wait_locked(pool->core, done, data, end);
+}
+
+/* ---- the pool's thread --------------------------------------------------- */
+
+/* Sleep until the bell rings, if it is still the same lead as when SEEN was
+ * read and nobody has called: then true. */
+static bool
+park(struct pool *pool, uint64_t seen)
+{
+    struct pool__core *core = pool->core;
+
+    lock_politely(core);
+    bool same = pool->thread.leads == seen && !pool->thread.called;
+    if (same)
+        pool->thread.rest = POOL__REST_PARKED;
+    pthread_mutex_unlock(&core->lock);
+    if (same)
+        sleep_on(-1, pool->thread.bell, UINT64_MAX);
+    return same;
+}
+
+/* Others lead, or did a moment ago and do so again soon: then to be woken for
+ * each reply, or to take the lock, would cost more than they do. */
+static void
+stand_by(struct pool *pool, uint64_t seen)
+{
+    for (;;) {
+        uint64_t now = pool__load(&pool->thread.leads);
+        bool led = now % 2 != 0;
+        if (!led && (now == seen || pool__load(&pool->thread.called)))
+            return;
+        if (!led || now != seen || !park(pool, seen))
+            sleep_on(-1, pool->thread.bell,
+                pool__now_ns() + pool__load(&pool->thread.nap_ns));
+        seen = now;
+    }
+}
+
+/* Sleep until there is something to do, or this thread shall do it again. The
+ * lock is held, before and after. */
+static void
+rest(struct pool *pool)
+{
+    struct pool__core *core = pool->core;
+    uint64_t seen = pool->thread.leads;
+
+    pool->thread.rest = POOL__REST_LOOP;
+    pthread_mutex_unlock(&core->lock);
+    sleep_on(uv_backend_fd(&pool->loop), pool->thread.bell, UINT64_MAX);
+    for (;;) {
+        stand_by(pool, seen);
+        lock_politely(core);
+        if (!pool__thread_led(pool))
+            break;
+        seen = pool->thread.leads - 1;
+        pthread_mutex_unlock(&core->lock);
+    }
+    pool->thread.rest = POOL__REST_NONE;
+    pool->thread.called = false;
+    core->wake = true;
+    (void)pool__look_away(pool);
+}
+
 static void *
 supervise(void *arg)
 {
@@ -59,11 +294,7 @@ supervise(void *arg)
             break;
         pool__wake_waiters(core);
         pool__alarm_set(pool);
-        struct pollfd set = {
-            .fd = uv_backend_fd(&pool->loop), .events = POLLIN};
-        pthread_mutex_unlock(&core->lock);
-        (void)poll(&set, 1, -1);
-        lock_politely(core);
+        rest(pool);
     }
     if (pool->thread.detached) {
         free_pool(pool);
@@ -82,6 +313,13 @@ pool__thread_start(struct pool *pool)
 
     if (rc < 0)
         return rc;
+    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    bell = bell < 0 ? -errno : pool__fd_above_standard(bell);
+    if (bell < 0)
+        return pool__fail(
+            bell, "pool_create: a thread's bell: %s", pool_strerror(bell));
+    pool->thread.bell = bell;
+    pool->thread.nap_ns = NAP_NS;
     pool->core->threaded = true;
     pool->core->thread = NULL; /* until it runs */
     pool__signals_block(&old);

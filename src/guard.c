@@ -53,9 +53,14 @@ pool__leave_slowly(struct pool__core *core)
 {
     bool threaded = core->threaded;
 
+    if (!core->wake) {
+        pthread_mutex_unlock(&core->lock);
+        return;
+    }
     if (core->pool != NULL)
         pool__settle_down(core->pool);
-    core->wake = core->pool == NULL || core->embedded || core->pool->closing;
+    core->wake = core->pool == NULL || core->pool->closing ||
+                 (core->embedded && !pool__thread_naps(core->pool));
     pool__wake_waiters(core);
     bool unused = pool__core_unused(core);
     if (threaded)
@@ -89,7 +94,11 @@ pool__wake_waiters(struct pool__core *core)
     {
         struct pool__waiter *w =
             pool__list_entry(node, struct pool__waiter, node);
-        if (w->done(w->data))
+        if (!w->done(w->data))
+            continue;
+        if (w->leads)
+            pool__alarm_ring(core->pool);
+        else
             pthread_cond_signal(&w->changed);
     }
 }
@@ -117,19 +126,18 @@ waiter_init(struct pool__waiter *w)
 }
 
 int
-pool__wait_locked(
-    struct pool__core *core, bool (*done)(void *), void *data, int timeout_ms)
+pool__wait_locked(struct pool__core *core, bool (*done)(void *), void *data,
+    uint64_t until_ns)
 {
     struct pool__waiter w = {.done = done, .data = data};
-    uint64_t end = pool__now_ns() + (uint64_t)timeout_ms * 1000000;
     struct timespec until = {
-        (time_t)(end / 1000000000), (long)(end % 1000000000)};
+        (time_t)(until_ns / 1000000000), (long)(until_ns % 1000000000)};
     int rc = 0;
 
     waiter_init(&w);
     pool__list_append(&core->waiters, &w.node);
     while (!done(data) && rc != ETIMEDOUT)
-        rc = timeout_ms < 0
+        rc = until_ns == UINT64_MAX
                  ? pthread_cond_wait(&w.changed, &core->lock)
                  : pthread_cond_timedwait(&w.changed, &core->lock, &until);
     pool__list_remove(&w.node);

@@ -26,12 +26,14 @@ struct pool__waiter {
     struct pool__list node;
     bool (*done)(void *data);
     void *data;
+    bool leads; /* it sleeps on the loop, not on a condition */
     pthread_cond_t changed;
 };
 
-/* Wait under the lock of a thread-driven pool: 0 or POOL_ETIMEDOUT. */
-int pool__wait_locked(
-    struct pool__core *core, bool (*done)(void *), void *data, int timeout_ms);
+/* Wait under the lock of a thread-driven pool, until then at most; UINT64_MAX:
+ * for ever. 0 or POOL_ETIMEDOUT. */
+int pool__wait_locked(struct pool__core *core, bool (*done)(void *), void *data,
+    uint64_t until_ns);
 /* Wake those who have what they wait for. */
 void pool__wake_waiters(struct pool__core *core);
 /* The pool is about to be freed, all waits are over: let the waiters leave. */

@@ -66,21 +66,37 @@ is_heard(struct pool *pool)
     return !pool__budget_limited() || pool__list_empty(&pool->core->notices);
 }
 
+/* False: the program must hear more first. */
+static bool
+run(struct pool *pool, uv_run_mode mode)
+{
+    uv_update_time(&pool->loop); /* the program may have been away */
+    housekeeping(pool);
+    pool__sched_flush(&pool->sched);
+    if (!is_heard(pool))
+        return false;
+    pool->stale = false;
+    if (pool__look(pool, mode == UV_RUN_ONCE))
+        mode = UV_RUN_NOWAIT;
+    uv_run(&pool->loop, mode);
+    pool->alarm.heard = true; /* if open, the kernel knows of it now */
+    return true;
+}
+
 void
 pool__turn(struct pool *pool, uv_run_mode mode)
 {
     pool->driving = true;
-    uv_update_time(&pool->loop); /* the program may have been away */
-    housekeeping(pool);
-    pool__sched_flush(&pool->sched);
-    if (is_heard(pool)) {
-        pool->stale = false;
-        if (pool__look(pool, mode == UV_RUN_ONCE))
-            mode = UV_RUN_NOWAIT;
-        uv_run(&pool->loop, mode);
-        pool->alarm.heard = true; /* if open, the kernel knows of it now */
+    if (run(pool, mode))
         pool__tell(pool);
-    }
+    pool->driving = false;
+}
+
+void
+pool__turn_untold(struct pool *pool, uv_run_mode mode)
+{
+    pool->driving = true;
+    (void)run(pool, mode);
     pool->driving = false;
 }
 
@@ -180,16 +196,6 @@ pool__must_not_wait(const struct pool *pool)
     return pool->driving || pool->drive == POOL__DRIVE_HOST;
 }
 
-/* What this thread has submitted goes out before it sleeps. */
-static int
-wait_for_thread(
-    struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
-{
-    pool__sched_flush(&pool->sched);
-    pool__alarm_set(pool);
-    return pool__wait_locked(pool->core, done, data, timeout_ms);
-}
-
 int
 pool__drive(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms,
     const char *who)
@@ -205,7 +211,7 @@ pool__drive(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms,
     if (pool->drive == POOL__DRIVE_CALLER && !pool->driving)
         rc = drive_until(pool, done, data, timeout_ms);
     else if (pool->drive == POOL__DRIVE_THREAD && timeout_ms != 0)
-        rc = wait_for_thread(pool, done, data, timeout_ms);
+        rc = pool__thread_wait(pool, done, data, timeout_ms);
     if (rc == POOL_ETIMEDOUT)
         pool__fail(rc, "%s: not within %d ms", who, timeout_ms);
     return rc;
@@ -217,7 +223,7 @@ pool__settle_down(struct pool *pool)
     switch (pool->drive) {
     case POOL__DRIVE_THREAD:
         if (pool->core->thread != pool__thread())
-            pool__alarm_set(pool);
+            pool__thread_settle(pool);
         break;
     case POOL__DRIVE_HOST:
         pool__host_keep(pool);
@@ -352,6 +358,7 @@ pool__loop_close(struct pool *pool)
     pool__table_close(&pool->table);
     pool__sched_close(&pool->sched);
     pool__alarm_close(pool);
+    pool__close(&pool->thread.bell);
     uv_close((uv_handle_t *)&pool->wait_timer, NULL);
     uv_close((uv_handle_t *)&pool->wait_prepare, NULL);
     while (uv_run(&pool->loop, UV_RUN_DEFAULT) != 0)

@@ -39,6 +39,7 @@ on_settled(struct pool__watcher *watcher, struct pool_future *future)
 {
     struct callback *cb = pool__container(watcher, struct callback, watcher);
 
+    pool__core_listen(future->core, false);
     pool__notice_add(future->core, &cb->notice);
 }
 
@@ -55,6 +56,7 @@ watch(struct pool_future *future, pool_done_fn fn, void *data)
     cb->notice.run = call_back;
     future->refs++;
     pool__task_watch(future, &cb->watcher);
+    pool__core_listen(future->core, true);
     return 0;
 }
 

@@ -269,7 +269,7 @@ pool_new(void)
         return NULL;
     }
     pool->core = core;
-    pool->alarm.fd = -1;
+    pool->alarm.fd = pool->thread.bell = -1;
     core->pool = pool;
     core->stamp = pool__owner_stamp();
     core->thread = pool__thread();

@@ -14,6 +14,14 @@ enum pool__drive {
     POOL__DRIVE_SERIAL  /* there is none: tasks run where they are submitted */
 };
 
+/* Of a pool's thread, while a thread that waits may lead in its place. */
+enum pool__rest {
+    POOL__REST_NONE,  /* it is awake and leads itself */
+    POOL__REST_LOOP,  /* it sleeps on the loop's descriptor */
+    POOL__REST_NAP,   /* it looks whether it is needed, soon */
+    POOL__REST_PARKED /* it sleeps until it is called */
+};
+
 enum pool__cancelling {
     POOL__CANCEL_NONE,
     POOL__CANCEL_PENDING,
@@ -54,6 +62,12 @@ struct pool {
     struct { /* see drive_thread.c */
         pthread_t id;
         bool detached; /* nobody will join it */
+        enum pool__rest rest;
+        int bell;       /* an eventfd that wakes it */
+        bool called;    /* it shall lead again, now */
+        uint64_t leads; /* of other threads, begun and ended: odd while one
+                           leads */
+        uint64_t nap_ns; /* how long it leaves them alone */
     } thread;
 
     /* its end, see close.c */
@@ -113,8 +127,10 @@ POOL__SHARED int pool__create_made(struct pool **pool,
 /* ---- loop.c: running the loop ------------------------------------------- */
 
 int pool__loop_open(struct pool *pool);
-/* Run the loop once, then tell the program what is new. */
+/* Run the loop once, then tell the program what is new; or leave that to who
+ * may. */
 void pool__turn(struct pool *pool, uv_run_mode mode);
+void pool__turn_untold(struct pool *pool, uv_run_mode mode);
 /* The same until nothing is to be done at once, or the budget is over. */
 void pool__turn_over(struct pool *pool);
 /* Whether something is to be done at once, or frames wait to be written; the
@@ -140,8 +156,8 @@ void pool__loop_close(struct pool *pool);
 /* Whether sides that look fit so many CPUs: the workers and their supervisor.
  * Called again when either number has changed. */
 void pool__spin_fit(struct pool *pool, int cpus);
-/* Caller drive: take the replies that stand in memory; SLEEPS: the loop is to
- * sleep next, unless there were some. */
+/* Caller drive, and threads that lead: take the replies that stand in memory;
+ * SLEEPS: the loop is to sleep next, unless there were some. */
 bool pool__look(struct pool *pool, bool sleeps);
 /* It looks no more: what stands there is taken now. */
 bool pool__look_away(struct pool *pool);
@@ -154,6 +170,8 @@ bool pool__spin(struct pool *pool, uint64_t until_ns);
 int pool__alarm_open(struct pool *pool);
 /* Make the loop's descriptor readable when something is to be done. */
 void pool__alarm_set(struct pool *pool);
+/* The same, now: who sleeps on it shall look around. */
+void pool__alarm_ring(struct pool *pool);
 void pool__alarm_close(struct pool *pool);
 
 int pool__host_open(struct pool *pool, uv_loop_t *loop);
@@ -163,6 +181,25 @@ void pool__host_close(struct pool *pool);
 void pool__host_keep(struct pool *pool);
 
 int pool__thread_start(struct pool *pool);
+/* Wait in another thread, as pool__drive. */
+int pool__thread_wait(
+    struct pool *pool, bool (*done)(void *), void *data, int timeout_ms);
+/* Another thread leaves the pool: who leads hears what there is to do. */
+void pool__thread_settle(struct pool *pool);
+/* Its thread shall lead again, at once, whoever leads now. */
+void pool__thread_call(struct pool *pool);
+/* Whether a thread that waits leads now. */
+static inline bool
+pool__thread_led(const struct pool *pool)
+{
+    return pool->thread.leads % 2 != 0;
+}
+/* Whether nobody leads, and its thread will soon. */
+static inline bool
+pool__thread_naps(const struct pool *pool)
+{
+    return pool->thread.rest == POOL__REST_NAP && !pool__thread_led(pool);
+}
 
 /* ---- close.c --------------------------------------------------------------
  */

@@ -369,7 +369,7 @@ pool_scatter_free(pool_scatter_t *s)
     if (core->pool != NULL)
         pool__scatter_cancel(s);
     if (core->threaded && core->thread != pool__thread())
-        (void)pool__wait_locked(core, no_hook, s, -1);
+        (void)pool__wait_locked(core, no_hook, s, UINT64_MAX);
     for (size_t i = 0; i < s->results.count; i++)
         pool__task_unref(s->futures[i]);
     pool__extra_unref(&s->job.extra);

@@ -1,14 +1,16 @@
-/* The supervisor looks into its workers' reply buffers, in caller drive: in
- * each turn into those of workers with quick tasks, whose replies come in
- * masses; and, while the sides that may look fit the CPUs of the process, for a
- * while before it sleeps in the loop, into all.
+/* The supervisor looks into its workers' reply buffers, in caller drive, and so
+ * does a thread that leads: in each turn into those of workers with quick tasks,
+ * whose replies come in masses; and in caller drive, while the sides that may
+ * look fit the CPUs of the process, for a while before it sleeps in the loop,
+ * into all.
  *
  * Invariants: a worker that is looked at (region->looks) need not write its
  * replies to the pipe, though it sleeps. Before the supervisor sleeps, or looks
  * no more, it takes `looks` back and looks once more; a worker publishes its
  * reply and then reads `looks`. So one of the two sees the other. While the
  * program is away nobody looks: then nobody sleeps on the pipe either, and what
- * stands in the buffers is found when it comes back. */
+ * stands in the buffers is found when it comes back, or when a pool's thread has
+ * napped. */
 #include "spin.h"
 
 #include "pool.h"
@@ -48,8 +50,10 @@ look_into(struct pool__proc *proc, bool looks)
 static bool
 may_look(const struct pool *pool)
 {
-    return pool->drive == POOL__DRIVE_CALLER && pool->alarm.fd < 0 &&
-           pool->spin_most_ns != 0 && !pool->table.forkserver.foreign;
+    bool awake = pool->drive == POOL__DRIVE_CALLER && pool->alarm.fd < 0;
+
+    return (awake || pool__thread_led(pool)) && pool->spin_most_ns != 0 &&
+           !pool->table.forkserver.foreign;
 }
 
 bool

@@ -48,6 +48,7 @@ struct pool__core {
     struct pool__cells cells;
     size_t cells_out;
     size_t unsettled;
+    size_t listeners;     /* that are to hear of it at once */
     uint64_t last_number; /* of a task */
     void *trash;          /* large blocks on their way out */
     void *spare;          /* one that is kept for the next of its size */
@@ -119,6 +120,14 @@ pool__core_unused(const struct pool__core *core)
     return core->pool == NULL && core->cells_out == 0;
 }
 void pool__core_free(struct pool__core *core);
+/* Somebody is to hear at once of what settles, or one fewer: then a thread
+ * that waits doesn't lead. */
+static inline void
+pool__core_listen(struct pool__core *core, bool listens)
+{
+    core->listeners += listens ? 1 : (size_t)-1;
+    core->wake |= core->threaded;
+}
 
 /* A pending task with room for SIZE bytes, one caller. block: the caller's
  * payload, which is taken over; NULL: make room. NULL: out of memory. */

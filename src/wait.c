@@ -179,6 +179,20 @@ wait_across(struct pool__gate *gate, bool (*done)(void *), void *data,
                             timeout_ms);
 }
 
+/* The threads of thread-driven pools are to tell at once what settles, or need
+ * do so no more. */
+static void
+attend(struct pool__gate *gate, bool listens)
+{
+    for (size_t i = 0; i < gate->count; i++) {
+        struct pool__core *core = gate->cores[i];
+        if (!core->threaded || pool__enter(core, "a wait for several pools") < 0)
+            continue; /* it was checked */
+        pool__core_listen(core, listens);
+        pool__leave(core);
+    }
+}
+
 static bool
 waits_for_itself(const struct pool__gate *gate, const char *who)
 {
@@ -207,7 +221,10 @@ pool__gate_wait(struct pool__gate *gate, bool (*done)(void *), void *data,
             return pool__fail(POOL_EDEADLK,
                 "%s: would wait inside a task, a callback or the host's loop",
                 who);
-        return wait_across(gate, done, data, timeout_ms, who);
+        attend(gate, true);
+        int rc = wait_across(gate, done, data, timeout_ms, who);
+        attend(gate, false);
+        return rc;
     }
     int rc = pool__enter(core, who);
     if (rc < 0)
