@@ -128,23 +128,29 @@ loop_stall(int load)
     return s.longest;
 }
 
-/* Tasks per second with WINDOW in flight, in caller (0), host (1) and thread
- * (2) drive. */
+struct drive {
+    int drive;     /* caller 0, host 1, thread 2 */
+    size_t window; /* tasks in flight */
+};
+
+/* Tasks per second. */
 static double
-loop_throughput(int drive)
+drive_rate(const void *data)
 {
+    const struct drive *d = data;
+    int drive = d->drive;
     static struct stall s;
     pool_future_t **ring;
     size_t at = 0;
 
     memset(&s, 0, sizeof s);
     stall_open(&s, drive);
-    ring = calloc(WINDOW, sizeof *ring);
+    ring = calloc(d->window, sizeof *ring);
     char payload[64] = {0};
     double began = bench_now(), end = began + DRIVE_SECONDS;
     while (bench_now() < end)
         for (int i = 0; i < 256; i++, at++) {
-            pool_future_t **slot = &ring[at % WINDOW];
+            pool_future_t **slot = &ring[at % d->window];
             while (*slot != NULL && pool_future_error(*slot,
                                         drive == 1 ? 0 : -1) == POOL_ETIMEDOUT)
                 uv_run(&s.loop, UV_RUN_ONCE);
@@ -153,7 +159,7 @@ loop_throughput(int drive)
                 s.pool, slot, NULL, echo, payload, sizeof payload));
         }
     double seconds = bench_now() - began;
-    for (size_t i = 0; i < WINDOW; i++)
+    for (size_t i = 0; i < d->window; i++)
         pool_future_free(ring[i]);
     free(ring);
     pool_destroy(s.pool);
@@ -176,21 +182,22 @@ bench_stalls(void)
         "idle pool", idle);
 }
 
-static double
-drive_rate(const void *drive)
-{
-    return loop_throughput(*(const int *)drive);
-}
-
 void
 bench_drives(void)
 {
-    static const int caller = 0, host = 1, thread = 2;
+    static const struct drive caller = {0, WINDOW}, host = {1, WINDOW},
+                              thread = {2, WINDOW}, caller_64 = {0, 64},
+                              thread_64 = {2, 64}, caller_1 = {0, 1},
+                              thread_1 = {2, 1};
 
     bench_pairs("throughput_host_vs_caller", "tasks/s", 3, drive_rate, &host,
         "caller drive", drive_rate, &caller);
     bench_pairs("throughput_thread_vs_caller", "tasks/s", 3, drive_rate,
         &thread, "caller drive", drive_rate, &caller);
+    bench_pairs("throughput_thread_w64_vs_caller", "tasks/s", 3, drive_rate,
+        &thread_64, "caller drive", drive_rate, &caller_64);
+    bench_pairs("throughput_thread_w1_vs_caller", "tasks/s", 3, drive_rate,
+        &thread_1, "caller drive", drive_rate, &caller_1);
 }
 
 /* ---- nothing to do ------------------------------------------------------ */

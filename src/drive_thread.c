@@ -28,9 +28,12 @@
 
 #define PAUSE_NS 20000 /* between two looks at a lock that is taken */
 #define PAUSES 20
-#define NAP_NS 100000 /* of the pool's thread, while others lead now and then */
-#define EACH_NS 500   /* more for each result that the last of them found, */
-#define NAP_MOST_NS 1000000 /* which the program takes before it waits again */
+/* A nap of the pool's thread, while others lead now and then: so long, and more
+ * for each result that the last of them found, which the program takes before
+ * it waits again; at most so long. */
+#define NAP_NS 100000
+#define EACH_NS 500
+#define NAP_MOST_NS 1000000
 #define LOOKS_A_TURN 16 /* that found something, and the loop must run too */
 
 /* The thread was not joined: it frees the pool itself. */
@@ -144,8 +147,8 @@ static void
 end_lead(struct pool *pool, struct pool__waiter *w, size_t found)
 {
     pool__list_remove(&w->node);
-    pool__store(&pool->thread.nap_ns,
-        pool__min(NAP_NS + found * EACH_NS, NAP_MOST_NS));
+    pool__store(
+        &pool->thread.nap_ns, pool__min(NAP_NS + found * EACH_NS, NAP_MOST_NS));
     pool__store(&pool->thread.leads, pool->thread.leads + 1);
     if (pool->thread.rest == POOL__REST_PARKED) {
         pool->thread.rest = POOL__REST_NAP;
@@ -192,8 +195,7 @@ lead(struct pool *pool, bool (*done)(void *), void *data, uint64_t end_ns)
     begin_lead(pool, &w);
     while (!over && !is_called_for(pool)) {
         bool found = lead_once(pool, &w, &looks);
-        over =
-            done(data) || (end_ns != UINT64_MAX && pool__now_ns() >= end_ns);
+        over = done(data) || (end_ns != UINT64_MAX && pool__now_ns() >= end_ns);
         if (over || is_called_for(pool))
             continue;
         pool__wake_waiters(pool->core);

@@ -63,10 +63,10 @@ struct pool {
         pthread_t id;
         bool detached; /* nobody will join it */
         enum pool__rest rest;
-        int bell;       /* an eventfd that wakes it */
-        bool called;    /* it shall lead again, now */
-        uint64_t leads; /* of other threads, begun and ended: odd while one
-                           leads */
+        int bell;        /* an eventfd that wakes it */
+        bool called;     /* it shall lead again, now */
+        uint64_t leads;  /* of other threads, begun and ended: odd while one
+                            leads */
         uint64_t nap_ns; /* how long it leaves them alone */
     } thread;
 

@@ -1,16 +1,16 @@
 /* The supervisor looks into its workers' reply buffers, in caller drive, and so
- * does a thread that leads: in each turn into those of workers with quick tasks,
- * whose replies come in masses; and in caller drive, while the sides that may
- * look fit the CPUs of the process, for a while before it sleeps in the loop,
- * into all.
+ * does a thread that leads: in each turn into those of workers with quick
+ * tasks, whose replies come in masses; and in caller drive, while the sides
+ * that may look fit the CPUs of the process, for a while before it sleeps in
+ * the loop, into all.
  *
  * Invariants: a worker that is looked at (region->looks) need not write its
  * replies to the pipe, though it sleeps. Before the supervisor sleeps, or looks
  * no more, it takes `looks` back and looks once more; a worker publishes its
  * reply and then reads `looks`. So one of the two sees the other. While the
  * program is away nobody looks: then nobody sleeps on the pipe either, and what
- * stands in the buffers is found when it comes back, or when a pool's thread has
- * napped. */
+ * stands in the buffers is found when it comes back, or when a pool's thread
+ * has napped. */
 #include "spin.h"
 
 #include "pool.h"

@@ -186,7 +186,8 @@ attend(struct pool__gate *gate, bool listens)
 {
     for (size_t i = 0; i < gate->count; i++) {
         struct pool__core *core = gate->cores[i];
-        if (!core->threaded || pool__enter(core, "a wait for several pools") < 0)
+        if (!core->threaded ||
+            pool__enter(core, "a wait for several pools") < 0)
             continue; /* it was checked */
         pool__core_listen(core, listens);
         pool__leave(core);

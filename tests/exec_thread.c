@@ -370,7 +370,8 @@ a_long_wait_wakes_nobody(const struct drive *d)
 
     called_in = 0;
     ck_assert_int_eq(pool_future_add_done_callback(f, note_thread, NULL), 0);
-    ck_assert(test_await(&called_in, 1)); /* mostly there; else it is this one */
+    ck_assert(
+        test_await(&called_in, 1)); /* mostly there; else it is this one */
     ck_assert_int_eq(drive_end(d, f), 0);
     until(d, pool, sleeps_on_the_loop);
     struct gate *gate = leader_start(&w, d, pool);
@@ -507,8 +508,8 @@ one_round(struct caller *c, int *callbacks)
     for (int i = 0; i < n; i++)
         f[i] = submit(c->pool, task_nothing);
     if (rand_r(&c->seed) % 4 == 0)
-        (void)pool_wait(f, (size_t)n, rand_r(&c->seed) % 3,
-            rand_r(&c->seed) % 3 - 1, NULL);
+        (void)pool_wait(
+            f, (size_t)n, rand_r(&c->seed) % 3, rand_r(&c->seed) % 3 - 1, NULL);
     for (int i = 0; i < n; i++) {
         int what = rand_r(&c->seed) % 8;
         if (what == 0) {
