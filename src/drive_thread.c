@@ -17,6 +17,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
@@ -173,13 +174,17 @@ lead_once(struct pool *pool, struct pool__waiter *w, unsigned *looks)
     return found;
 }
 
-/* The lock is held, before and after. */
+/* Let others have the lock; sleep meanwhile, if there is nothing to do. */
 static void
-lead_asleep(struct pool *pool, uint64_t end_ns)
+let_go(struct pool *pool, bool sleep, uint64_t end_ns)
 {
-    pool__alarm_set(pool);
+    if (sleep)
+        pool__alarm_set(pool);
     pthread_mutex_unlock(&pool->core->lock);
-    sleep_on(uv_backend_fd(&pool->loop), -1, end_ns);
+    if (sleep)
+        sleep_on(uv_backend_fd(&pool->loop), -1, end_ns);
+    else
+        sched_yield();
     lock_politely(pool->core);
 }
 
@@ -199,8 +204,7 @@ lead(struct pool *pool, bool (*done)(void *), void *data, uint64_t end_ns)
         if (over || is_called_for(pool))
             continue;
         pool__wake_waiters(pool->core);
-        if (!found && !pool__look_away(pool))
-            lead_asleep(pool, end_ns);
+        let_go(pool, !found && !pool__look_away(pool), end_ns);
     }
     end_lead(pool, &w, before - pool__min(before, pool->core->unsettled));
     return over;
