@@ -15,10 +15,8 @@
  * The pool's thread has all signals blocked: handlers of the host's run
  * elsewhere. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/eventfd.h>
 #include <time.h>
 
 #include "error.h"
@@ -35,7 +33,6 @@
 #define NAP_NS 100000
 #define EACH_NS 500
 #define NAP_MOST_NS 1000000
-#define LOOKS_A_TURN 16 /* that found something, and the loop must run too */
 
 /* The thread was not joined: it frees the pool itself. */
 static void
@@ -70,9 +67,9 @@ lock_politely(struct pool__core *core)
 /* Sleep until one of them, or -1, can be read, and take the ringing of the
  * bell, or until then; UINT64_MAX: for ever. No lock is held. */
 static void
-sleep_on(int fd, int bell, uint64_t end_ns)
+sleep_on_either(int fd, int bell, uint64_t end_ns)
 {
-    uint64_t now = end_ns != UINT64_MAX ? pool__now_ns() : 0, rung;
+    uint64_t now = end_ns != UINT64_MAX ? pool__now_ns() : 0;
     uint64_t left = end_ns > now ? end_ns - now : 0;
     struct timespec most = {
         (time_t)(left / 1000000000), (long)(left % 1000000000)};
@@ -81,24 +78,16 @@ sleep_on(int fd, int bell, uint64_t end_ns)
 
     (void)ppoll(set, 2, end_ns != UINT64_MAX ? &most : NULL, NULL);
     if (set[1].revents != 0)
-        (void)pool__read(bell, &rung, sizeof rung);
+        pool__bell_take(bell);
 }
 
 /* ---- a thread that waits leads ------------------------------------------ */
-
-static void
-ring(struct pool *pool)
-{
-    uint64_t one = 1;
-
-    (void)pool__write(pool->thread.bell, &one, sizeof one);
-}
 
 void
 pool__thread_call(struct pool *pool)
 {
     pool__store(&pool->thread.called, true);
-    ring(pool);
+    pool__bell_ring(pool->thread.bell);
     if (pool__thread_led(pool))
         pool__alarm_ring(pool);
 }
@@ -139,7 +128,7 @@ begin_lead(struct pool *pool, struct pool__waiter *w)
     pool->core->wake = true;
     if (pool->thread.rest == POOL__REST_LOOP) {
         pool->thread.rest = POOL__REST_NAP;
-        ring(pool);
+        pool__bell_ring(pool->thread.bell);
     }
 }
 
@@ -153,7 +142,7 @@ end_lead(struct pool *pool, struct pool__waiter *w, size_t found)
     pool__store(&pool->thread.leads, pool->thread.leads + 1);
     if (pool->thread.rest == POOL__REST_PARKED) {
         pool->thread.rest = POOL__REST_NAP;
-        ring(pool);
+        pool__bell_ring(pool->thread.bell);
     }
 }
 
@@ -166,7 +155,7 @@ lead_once(struct pool *pool, struct pool__waiter *w, unsigned *looks)
     pool__sched_flush(&pool->sched);
     bool found = pool__look(pool, false);
     pool->driving = false;
-    if (found && (w->done(w->data) || ++*looks % LOOKS_A_TURN != 0))
+    if (found && (w->done(w->data) || ++*looks % POOL__LOOKS_A_TURN != 0))
         return true;
     do
         pool__turn_untold(pool, UV_RUN_NOWAIT);
@@ -182,7 +171,7 @@ let_go(struct pool *pool, bool sleep, uint64_t end_ns)
         pool__alarm_set(pool);
     pthread_mutex_unlock(&pool->core->lock);
     if (sleep)
-        sleep_on(uv_backend_fd(&pool->loop), -1, end_ns);
+        sleep_on_either(uv_backend_fd(&pool->loop), -1, end_ns);
     else
         sched_yield();
     lock_politely(pool->core);
@@ -214,9 +203,7 @@ int
 pool__thread_wait(
     struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
 {
-    uint64_t end = timeout_ms < 0
-                       ? UINT64_MAX
-                       : pool__now_ns() + (uint64_t)timeout_ms * 1000000;
+    uint64_t end = pool__end_ns(timeout_ms);
 
     if (may_lead(pool) && lead(pool, done, data, end))
         return done(data) ? 0 : POOL_ETIMEDOUT;
@@ -240,7 +227,7 @@ park(struct pool *pool, uint64_t seen)
         pool->thread.rest = POOL__REST_PARKED;
     pthread_mutex_unlock(&core->lock);
     if (same)
-        sleep_on(-1, pool->thread.bell, UINT64_MAX);
+        sleep_on_either(-1, pool->thread.bell, UINT64_MAX);
     return same;
 }
 
@@ -255,7 +242,7 @@ stand_by(struct pool *pool, uint64_t seen)
         if (!led && (now == seen || pool__load(&pool->thread.called)))
             return;
         if (!led || now != seen || !park(pool, seen))
-            sleep_on(-1, pool->thread.bell,
+            sleep_on_either(-1, pool->thread.bell,
                 pool__now_ns() + pool__load(&pool->thread.nap_ns));
         seen = now;
     }
@@ -271,7 +258,7 @@ rest(struct pool *pool)
 
     pool->thread.rest = POOL__REST_LOOP;
     pthread_mutex_unlock(&core->lock);
-    sleep_on(uv_backend_fd(&pool->loop), pool->thread.bell, UINT64_MAX);
+    sleep_on_either(uv_backend_fd(&pool->loop), pool->thread.bell, UINT64_MAX);
     for (;;) {
         stand_by(pool, seen);
         lock_politely(core);
@@ -319,8 +306,7 @@ pool__thread_start(struct pool *pool)
 
     if (rc < 0)
         return rc;
-    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    bell = bell < 0 ? -errno : pool__fd_above_standard(bell);
+    int bell = pool__bell_new();
     if (bell < 0)
         return pool__fail(
             bell, "pool_create: a thread's bell: %s", pool_strerror(bell));

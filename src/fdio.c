@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -148,6 +149,30 @@ pool__pidfd_open(pid_t pid)
     int fd = (int)syscall(SYS_pidfd_open, pid, 0u);
 
     return fd >= 0 ? pool__fd_above_standard(fd) : -errno;
+}
+
+int
+pool__bell_new(void)
+{
+    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    return bell < 0 ? -errno : pool__fd_above_standard(bell);
+}
+
+void
+pool__bell_ring(int bell)
+{
+    uint64_t one = 1;
+
+    (void)pool__write(bell, &one, sizeof one);
+}
+
+void
+pool__bell_take(int bell)
+{
+    uint64_t times;
+
+    (void)pool__read(bell, &times, sizeof times);
 }
 
 int

@@ -27,6 +27,12 @@ extern bool pool__old_kernel;
 /* FD or, where that is one of the standard three, its equal above them. */
 int pool__fd_above_standard(int fd);
 
+/* A descriptor that can be read once it was rung, until that is taken: an
+ * eventfd. It, or -errno. */
+int pool__bell_new(void);
+void pool__bell_ring(int bell);
+void pool__bell_take(int bell);
+
 int pool__pidfd_signal(int pidfd, int signal);
 POOL__SHARED int pool__set_nonblocking(int fd);
 

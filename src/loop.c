@@ -13,7 +13,6 @@
 #include "fdio.h"
 #include "owner.h"
 
-#define LOOKS_A_TURN 16 /* that found something, and the loop must run too */
 
 /* ---- turns -------------------------------------------------------------- */
 
@@ -165,15 +164,13 @@ end_wait(struct pool *pool)
 static int
 drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
 {
-    uint64_t end = timeout_ms > 0
-                       ? pool__now_ns() + (uint64_t)timeout_ms * 1000000
-                       : UINT64_MAX;
+    uint64_t end = timeout_ms != 0 ? pool__end_ns(timeout_ms) : 0;
     unsigned looks = 0;
 
     begin_wait(pool, done, data, timeout_ms);
     do {
         bool found = timeout_ms != 0 && pool__spin(pool, end);
-        if (found && ++looks % LOOKS_A_TURN != 0)
+        if (found && ++looks % POOL__LOOKS_A_TURN != 0)
             continue;
         pool__turn(
             pool, timeout_ms == 0 || found ? UV_RUN_NOWAIT : UV_RUN_ONCE);

@@ -10,6 +10,7 @@
 #define POOL__SPIN_MISSES 4  /* in a row, and it doesn't pay */
 #define POOL__SPIN_EACH 32   /* then it is tried once in so many sleeps */
 #define POOL__SPIN_ROUNDS 16 /* looks between two readings of the clock */
+#define POOL__LOOKS_A_TURN 16 /* that find something, and the loop runs too */
 
 struct pool__spin {
     unsigned misses, sleeps;

@@ -51,4 +51,13 @@ pool__now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* When a wait of so many ms from now on is over; below 0: never, which is
+ * UINT64_MAX. */
+static inline uint64_t
+pool__end_ns(int timeout_ms)
+{
+    return timeout_ms < 0 ? UINT64_MAX
+                          : pool__now_ns() + (uint64_t)timeout_ms * 1000000;
+}
+
 #endif

@@ -5,9 +5,7 @@
  * drive settle theirs in those threads: counts are atomic, and an eventfd wakes
  * who sleeps on several pools at once. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -82,9 +80,7 @@ pool__gate_open(struct pool__gate *gate, pool_future_t *const *futures,
             last = futures[i]->core;
     }
     if (rc == 0 && gate->count > 1) {
-        gate->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        gate->event =
-            gate->event < 0 ? -errno : pool__fd_above_standard(gate->event);
+        gate->event = pool__bell_new();
         if (gate->event < 0)
             rc = pool__fail(
                 gate->event, "%s: %s", who, pool_strerror(gate->event));
@@ -110,10 +106,8 @@ pool__gate_close(struct pool__gate *gate)
 void
 pool__gate_signal(struct pool__gate *gate)
 {
-    uint64_t one = 1;
-
     if (gate->event >= 0)
-        (void)pool__write(gate->event, &one, sizeof one);
+        pool__bell_ring(gate->event);
 }
 
 /* ---- several pools at once --------------------------------------------------
@@ -147,18 +141,16 @@ drive_each(struct pool__gate *gate, struct pollfd *set, int most)
 static void
 sleep_on(struct pool__gate *gate, struct pollfd *set, int timeout_ms)
 {
-    uint64_t times;
-
     set[gate->count] = (struct pollfd){.fd = gate->event, .events = POLLIN};
     (void)poll(set, gate->count + 1, timeout_ms);
-    (void)pool__read(gate->event, &times, sizeof times);
+    pool__bell_take(gate->event);
 }
 
 static int
 wait_across(struct pool__gate *gate, bool (*done)(void *), void *data,
     int timeout_ms, const char *who)
 {
-    uint64_t end = pool__now_ns() + (uint64_t)timeout_ms * 1000000;
+    uint64_t end = pool__end_ns(timeout_ms);
     struct pollfd *set = pool__malloc((gate->count + 1) * sizeof *set);
 
     if (set == NULL)
