@@ -13,7 +13,6 @@
 #include "fdio.h"
 #include "owner.h"
 
-
 /* ---- turns -------------------------------------------------------------- */
 
 /* A pool that is shut down lets its workers go when nothing is left to do. */
