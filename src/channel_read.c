@@ -367,13 +367,14 @@ read_big(struct pool__channel *ch)
 static ssize_t
 read_some(struct pool__channel *ch)
 {
-    uint8_t *inbox = ch->inbox->bytes;
     size_t rest = pool__buf_size(&ch->rest);
+    size_t front = pool__front(ch->inbox->bytes, rest, 0);
+    uint8_t *inbox = ch->inbox->bytes + front;
 
     if (ch->big.block != NULL && ch->consumed == position(ch))
         return read_big(ch);
     ssize_t got = pool__read(ch->result_read, inbox + rest,
-        pool__min(ch->inbox->size - rest, ch->inbox->piece));
+        pool__min(ch->inbox->size - front - rest, ch->inbox->piece));
     if (got <= 0)
         return got;
     uint64_t at = position(ch);
@@ -468,7 +469,10 @@ collect_some(struct pool__channel *ch)
         return false; /* the pipe has bytes before these, or there are none */
     size_t step = pool__min(COLLECT_STEP, ch->inbox->piece);
     size_t n = pool__min((size_t)(end - ch->consumed), step);
-    memcpy(ch->inbox->bytes + rest, pool__reply_at(region, ch->consumed), n);
+    const uint8_t *from = pool__reply_at(region, ch->consumed);
+    uint8_t *inbox =
+        ch->inbox->bytes + pool__front(ch->inbox->bytes, rest, (uintptr_t)from);
+    memcpy(inbox + rest, from, n);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (pool__load(&region->start) != start)
         return false; /* it was being written over: those are in the pipe */
@@ -477,9 +481,9 @@ collect_some(struct pool__channel *ch)
         return false;
     }
     if (rest != 0)
-        memcpy(ch->inbox->bytes, ch->rest.bytes, rest);
+        memcpy(inbox, ch->rest.bytes, rest);
     note_consumed(ch, n);
-    consume(ch, ch->inbox->bytes, rest + n);
+    consume(ch, inbox, rest + n);
     return true;
 }
 

@@ -17,8 +17,10 @@ struct pool__intake {
     bool filled;  /* it has held a large frame */
 };
 
-/* What is not served moves to the front of a block that holds NEED bytes, which
- * is made for that. 0 or POOL_ENOMEM. */
+/* Have room for NEED bytes from `at` on, in a block that is made for that; what
+ * is not served moves to its front, unless it is much and fits where it is.
+ * What is read next goes to `have`, POOL__INTAKE_SIZE bytes at most. 0 or
+ * POOL_ENOMEM. */
 int pool__intake_room(struct pool__intake *intake, size_t need);
 
 #endif

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 
 #define SLAB_SIZE 65536u
-#define SLAB_HEAD 64u /* keeps cells on cache lines */
+#define SLAB_HEAD POOL__CACHE_LINE /* keeps cells on cache lines */
 #define HUGE_SIZE (2u << 20)
 
 long pool__mem_fail_after = -1;

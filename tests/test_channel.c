@@ -1,5 +1,6 @@
 /* Channels of which none is read dry in a turn: each gets its share, whatever
- * their order. There is no worker; the test writes what one would. */
+ * their order. And where lies what was taken. There is no worker; the test
+ * writes what one would. */
 #include "support.h"
 
 #include <string.h>
@@ -13,7 +14,7 @@
 #define LINES 60  /* in each pipe, which holds 64 KiB */
 #define PIECE 4096
 
-static uint8_t inbox_bytes[POOL__INBOX_MIN];
+_Alignas(8) static uint8_t inbox_bytes[POOL__INBOX_MIN];
 static struct pool__inbox inbox;
 static struct pool__channel channels[CHANNELS];
 static int heard[CHANNELS]; /* lines of each */
@@ -30,6 +31,17 @@ on_log(void *owner, void *task, const char *text, size_t size)
     heard[(struct pool__channel *)owner - channels]++;
 }
 
+/* Where the last hello's frame began. */
+static uintptr_t hello_at;
+
+static void
+on_hello(void *owner, const struct pool__frame *frame, const void *payload)
+{
+    (void)owner;
+    ck_assert_uint_eq(frame->size, LINE);
+    hello_at = (uintptr_t)payload - POOL__FRAME_HEADER;
+}
+
 static void
 on_progress(void *owner)
 {
@@ -43,8 +55,10 @@ on_violation(void *owner, const char *what)
     ck_abort_msg("%s", what);
 }
 
-static const struct pool__channel_events events = {
-    .log = on_log, .progress = on_progress, .violation = on_violation};
+static const struct pool__channel_events events = {.log = on_log,
+    .hello = on_hello,
+    .progress = on_progress,
+    .violation = on_violation};
 
 static void
 say(struct pool__channel *ch, const uint8_t *bytes, size_t size)
@@ -69,22 +83,32 @@ take(struct pool__channel *ch)
 }
 
 static void
+make_frame(uint8_t bytes[POOL__FRAME_HEADER + LINE], uint16_t type)
+{
+    struct pool__frame frame = {.type = type, .size = LINE};
+
+    memset(bytes, 'x', POOL__FRAME_HEADER + LINE);
+    pool__frame_put(bytes, &frame);
+}
+
+static void
+make_channel(struct pool__channel *ch)
+{
+    inbox = (struct pool__inbox){
+        .bytes = inbox_bytes, .size = sizeof inbox_bytes, .piece = PIECE};
+    ck_assert_int_eq(
+        pool__channel_init(ch, &inbox, LINE, false, &events, ch), 0);
+}
+
+static void
 open_channels(void)
 {
     uint8_t bytes[POOL__FRAME_HEADER + LINE];
-    struct pool__frame frame = {.type = POOL__FRAME_LOG, .size = LINE};
 
-    memset(bytes, 'x', sizeof bytes);
-    pool__frame_put(bytes, &frame);
-    memset(&inbox, 0, sizeof inbox);
-    inbox.bytes = inbox_bytes;
-    inbox.size = sizeof inbox_bytes;
-    inbox.piece = PIECE;
+    make_frame(bytes, POOL__FRAME_LOG);
     for (int c = 0; c < CHANNELS; c++) {
         heard[c] = 0;
-        ck_assert_int_eq(pool__channel_init(&channels[c], &inbox, LINE, false,
-                             &events, &channels[c]),
-            0);
+        make_channel(&channels[c]);
         for (int i = 0; i < LINES; i++)
             say(&channels[c], bytes, sizeof bytes);
     }
@@ -161,6 +185,36 @@ the_silent_wait(void)
     close_channels();
 }
 
+/* A page's bytes are copied to the same place of a page, or at most 7 bytes
+ * before it: see pool__front. */
+static void
+it_lies_as_there(void)
+{
+    enum { SIZE = POOL__FRAME_HEADER + LINE };
+    uint8_t bytes[SIZE];
+    struct pool__channel *ch = &channels[0];
+
+    make_frame(bytes, POOL__FRAME_HELLO);
+    make_channel(ch);
+    for (size_t rest = 0; rest < SIZE; rest++) {
+        say(ch, bytes, rest);
+        if (rest != 0)
+            take(ch);
+        uintptr_t from = source == PIPE ? 0
+                                        : (uintptr_t)pool__reply_at(
+                                              ch->region, ch->region->end);
+        say(ch, bytes + rest, SIZE - rest);
+        hello_at = 0;
+        take(ch);
+        ck_assert_uint_ne(hello_at, 0);
+        ck_assert_uint_eq(hello_at % 8, 0);
+        ck_assert_uint_lt((from - hello_at - rest) % POOL__FRONT, 8);
+        if (source == BUFFER)
+            pool__store(&ch->region->start, ch->region->end);
+    }
+    pool__channel_fini(ch);
+}
+
 static void
 from_each_source(void (*run)(void))
 {
@@ -184,7 +238,16 @@ the_silent_are_passed_over(int unused)
     from_each_source(the_silent_wait);
 }
 
+static void
+what_is_taken_lies_as_at_its_source(int unused)
+{
+    (void)unused;
+    from_each_source(it_lies_as_there);
+}
+
 static const struct test tests[] = {
+    {"what_is_taken_lies_as_at_its_source",
+        what_is_taken_lies_as_at_its_source},
     {"each_is_read_late", each_is_read_late},
     {"the_silent_are_passed_over", the_silent_are_passed_over},
     {NULL, NULL},
