@@ -195,15 +195,15 @@ send_large(struct pool__channel *ch, const struct pool__frame *frame,
 
 pool__hot int
 pool__channel_send(struct pool__channel *ch, void *task,
-    const struct pool__frame *frame, const void *payload, uint64_t *ordinal)
+    struct pool__frame frame, const void *payload, uint64_t *ordinal)
 {
     bool lent = false;
 
-    if ((pool__unlikely(frame->size >= POOL__LARGE)
-                ? send_large(ch, frame, payload, task, &lent)
-                : pool__channel_control(ch, frame, payload)) < 0)
+    if ((pool__unlikely(frame.size >= POOL__LARGE)
+                ? send_large(ch, &frame, payload, task, &lent)
+                : pool__channel_control(ch, &frame, payload)) < 0)
         return POOL_ENOMEM;
-    ch->sent[ch->tail % POOL__RING] = (struct pool__sent){task, frame->id};
+    ch->sent[ch->tail % POOL__RING] = (struct pool__sent){task, frame.id};
     *ordinal = ch->tail++;
     ch->held++;
     return lent ? 1 : 0;

@@ -144,7 +144,7 @@ pool__channel_has_room(const struct pool__channel *channel)
  * 0; 1 where the payload is read until payload_sent is told; POOL_ENOMEM.
  * ordinal: out, the task's number here. */
 int pool__channel_send(struct pool__channel *channel, void *task,
-    const struct pool__frame *frame, const void *payload, uint64_t *ordinal);
+    struct pool__frame frame, const void *payload, uint64_t *ordinal);
 /* Send one of the library's own frames, small. 0 or POOL_ENOMEM. */
 int pool__channel_control(struct pool__channel *channel,
     const struct pool__frame *frame, const void *payload);

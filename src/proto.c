@@ -11,7 +11,6 @@
 #include "forkpool_error.h"
 #include "util.h"
 
-#define MANTISSA_BITS 11
 #define EXPONENT_MAX 31u
 
 /* How many bytes of text are the next character, printable or not. */
@@ -128,17 +127,10 @@ uint16_t
 pool__duration_pack(uint64_t ns)
 {
     unsigned bits = 64 - (unsigned)__builtin_clzll(ns | 1);
-    unsigned shift = bits > MANTISSA_BITS ? bits - MANTISSA_BITS : 0;
+    unsigned shift =
+        bits > POOL__MANTISSA_BITS ? bits - POOL__MANTISSA_BITS : 0;
 
     shift = (unsigned)pool__min(shift, EXPONENT_MAX);
-    ns = pool__min(ns >> shift, (1u << MANTISSA_BITS) - 1);
-    return (uint16_t)(shift << MANTISSA_BITS | ns);
-}
-
-uint64_t
-pool__duration_unpack(uint16_t packed)
-{
-    uint64_t mantissa = packed & ((1u << MANTISSA_BITS) - 1);
-
-    return mantissa << (packed >> MANTISSA_BITS);
+    ns = pool__min(ns >> shift, (1u << POOL__MANTISSA_BITS) - 1);
+    return (uint16_t)(shift << POOL__MANTISSA_BITS | ns);
 }

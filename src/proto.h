@@ -78,7 +78,13 @@ const char *pool__collective_name(int kind);
 
 /* The flags of a reply: how long its task ran, rounded down to 11 bits of
  * mantissa; 0 to 2^42 ns. */
+#define POOL__MANTISSA_BITS 11
 uint16_t pool__duration_pack(uint64_t ns);
-uint64_t pool__duration_unpack(uint16_t packed);
+static inline uint64_t
+pool__duration_unpack(uint16_t packed)
+{
+    return (uint64_t)(packed % (1u << POOL__MANTISSA_BITS))
+           << (packed >> POOL__MANTISSA_BITS);
+}
 
 #endif

@@ -195,8 +195,8 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     if (rc == 0 && pool__unlikely(job != NULL))
         rc = pool__job_introduce(proc, job);
     if (rc == 0)
-        rc = pool__channel_send(&proc->channel, task, &frame,
-            pool__task_data(task), &task->ordinal);
+        rc = pool__channel_send(
+            &proc->channel, task, frame, pool__task_data(task), &task->ordinal);
     if (rc < 0) {
         fail_without_memory(task);
         return;
@@ -275,6 +275,7 @@ give_run(
     struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
 {
     for (int n = 1;; n++) {
+        pool__queue_fetch(task);
         give(s, proc, task);
         task = next_task(s);
         if (n == RUN_MOST || !goes_on(s, proc, task))
@@ -289,18 +290,25 @@ give_run(
 
 /* Give out what goes next while somebody takes it. */
 pool__hot static struct pool__proc *
-dispatch(struct pool__sched *s)
+give_out(struct pool__sched *s)
 {
     struct pool__proc *proc = NULL, *next;
-
-    if (s->halted || (pool__list_empty(&s->idle) && pool__list_empty(&s->fed)))
-        return NULL;
     struct pool_future *task = next_task(s);
+
     while (task != NULL && (next = pick(s, task->estimate_ns)) != NULL) {
         proc = next;
         task = give_run(s, proc, task);
     }
     return proc;
+}
+
+/* Most tasks come while all have enough: that is seen at once. */
+static inline struct pool__proc *
+dispatch(struct pool__sched *s)
+{
+    if (s->halted || (pool__list_empty(&s->idle) && pool__list_empty(&s->fed)))
+        return NULL;
+    return give_out(s);
 }
 
 static void

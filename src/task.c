@@ -225,7 +225,8 @@ free_cell(struct pool_future *task)
     pool__extra_unref(task->extra);
     task->state = POOL__TASK_FREED;
     core->cells_out--;
-    core->wake |= core->pool == NULL;
+    if (pool__unlikely(core->pool == NULL))
+        core->wake = true;
 #ifndef POOL_DEBUG /* else it stays as it is, to tell who frees it again */
     pool__cell_free(&core->cells, task);
 #endif
@@ -322,7 +323,8 @@ settle(struct pool_future *task, enum pool__task_state state, int code)
     task->code = code;
     task->proc = NULL;
     task->core->unsettled--;
-    task->core->wake |= task->core->drain_wanted;
+    if (pool__unlikely(task->core->drain_wanted))
+        task->core->wake = true;
     if (pool__unlikely(task->watchers != NULL)) {
         task->refs++; /* a watcher may free it */
         tell_watchers(task);

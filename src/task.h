@@ -79,7 +79,7 @@ struct pool__task_extra {
 void pool__extra_unref(struct pool__task_extra *extra);
 
 struct pool_future {
-    struct pool__list node; /* in the queue */
+    struct pool__list node; /* in the queue; the first, see pool__queue_fetch */
     struct pool__core *core;
     void *block; /* arguments, later the result; NULL: room */
     union {
