@@ -10,6 +10,8 @@
 #include "segment.h"
 
 #define POOL__QUEUE_LIMIT (256u << 10) /* bytes buffered for one worker */
+#define POOL__COLLECT_STEP (64u << 10) /* bytes that stay in near caches */
+#define POOL__REPLIES_AHEAD 3u         /* as long as memory takes */
 
 /* What a channel tells. None may destroy it. */
 struct pool__channel_events {
@@ -164,6 +166,13 @@ pool__channel_task(const struct pool__channel *channel, uint64_t ordinal)
     return channel->sent[ordinal % POOL__RING].task;
 }
 
+/* The task of a reply that comes soon, if it does: for pool__fetch. */
+static inline const void *
+pool__channel_ahead(const struct pool__channel *channel)
+{
+    return pool__channel_task(channel, channel->head + POOL__REPLIES_AHEAD);
+}
+
 /* Ordinals that were taken back and are the oldest need no place. */
 static inline void
 pool__channel_skip_recalled(struct pool__channel *channel)
@@ -209,9 +218,9 @@ void pool__channel_violate(struct pool__channel *channel, const char *what);
 
 /* Read what has come; at most BUDGET bytes. */
 void pool__channel_read(struct pool__channel *channel, size_t budget);
-/* Take finished replies from the region that were not written. False: there
- * were none. */
-bool pool__channel_collect(struct pool__channel *channel);
+/* Take finished replies from the region that were not written, BUDGET bytes or
+ * up to a step more. False: there were none. */
+bool pool__channel_collect(struct pool__channel *channel, size_t budget);
 /* The worker is dead: read and collect all there is. */
 void pool__channel_drain(struct pool__channel *channel);
 /* Give the pages of its segment back that are not in use, if no large payload

@@ -15,10 +15,9 @@
 #include "mem.h"
 #include "proto.h"
 
-#define DRAIN_MOST (4u << 20)    /* bytes; more than a pipe holds */
-#define BIG_STEP (16u << 10)     /* first allocation for a large result */
-#define BIG_POPULATE (1u << 20)  /* bytes; as much as a pipe holds */
-#define COLLECT_STEP (64u << 10) /* bytes that stay in the nearest caches */
+#define DRAIN_MOST (4u << 20)   /* bytes; more than a pipe holds */
+#define BIG_STEP (16u << 10)    /* first allocation for a large result */
+#define BIG_POPULATE (1u << 20) /* bytes; as much as a pipe holds */
 
 const char pool__channel_no_memory[] = "no memory for a result";
 
@@ -467,7 +466,7 @@ collect_some(struct pool__channel *ch)
 
     if (ch->broken || start > ch->consumed || end <= ch->consumed)
         return false; /* the pipe has bytes before these, or there are none */
-    size_t step = pool__min(COLLECT_STEP, ch->inbox->piece);
+    size_t step = pool__min(POOL__COLLECT_STEP, ch->inbox->piece);
     size_t n = pool__min((size_t)(end - ch->consumed), step);
     const uint8_t *from = pool__reply_at(region, ch->consumed);
     uint8_t *inbox =
@@ -488,14 +487,15 @@ collect_some(struct pool__channel *ch)
 }
 
 bool
-pool__channel_collect(struct pool__channel *ch)
+pool__channel_collect(struct pool__channel *ch, size_t budget)
 {
     uint64_t before = ch->consumed, fetched = ch->fetched;
     bool late = pool__budget_over();
 
     if (late && !may_be_late(ch))
         return false;
-    while (collect_some(ch) && ch->fetched == fetched && !pool__budget_over())
+    while (collect_some(ch) && ch->consumed - before < budget &&
+           ch->fetched == fetched && !pool__budget_over())
         ; /* what is left comes by the pipe, or the next sweep finds it */
     if (ch->consumed == before)
         return false;

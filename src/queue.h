@@ -51,10 +51,7 @@ pool__queue_first(struct pool__queue *q)
 static inline void
 pool__queue_fetch(const struct pool_future *task)
 {
-    const char *cell = (const char *)task->node.next->next; /* its beginning */
-
-    for (size_t i = 0; i < sizeof *task; i += POOL__CACHE_LINE)
-        __builtin_prefetch(cell + i);
+    pool__fetch(task->node.next->next, sizeof *task); /* it begins with node */
 }
 
 static inline struct pool_future *

@@ -37,14 +37,16 @@ holds(const struct pool__proc *proc)
     return pool__proc_serves(proc) && proc->channel.held != 0;
 }
 
-/* Look, or no more, and take what stands there. */
+/* Look, or no more, and take what stands there; no more at once than stays in
+ * the caches until the program reads it. */
 static bool
 look_into(struct pool__proc *proc, bool looks)
 {
     pool__channel_look(&proc->channel, looks);
     if (!looks)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return pool__proc_serves(proc) && pool__channel_collect(&proc->channel);
+    return pool__proc_serves(proc) &&
+           pool__channel_collect(&proc->channel, POOL__COLLECT_STEP);
 }
 
 static bool

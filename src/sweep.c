@@ -25,7 +25,7 @@ sweep_one(struct pool__sched *s, struct pool__proc *proc)
     struct pool__channel *ch = &proc->channel;
 
     pool__channel_read(ch, POOL__INBOX_MIN);
-    pool__channel_collect(ch);
+    pool__channel_collect(ch, SIZE_MAX);
     if (ch->held == 0)
         return;
     bool claimed = pool__channel_claimed(ch, ch->head);

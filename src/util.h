@@ -20,6 +20,14 @@
 
 #define POOL__CACHE_LINE 64 /* bytes, of most processors */
 
+/* Have so many bytes in the caches soon. Nothing need be there. */
+static inline void
+pool__fetch(const void *memory, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += POOL__CACHE_LINE)
+        __builtin_prefetch((const char *)memory + i);
+}
+
 /* Read and write memory that another process uses too. */
 #define pool__load(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define pool__store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)

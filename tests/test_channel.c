@@ -79,7 +79,7 @@ take(struct pool__channel *ch)
     if (source == PIPE)
         pool__channel_read(ch, POOL__INBOX_MIN);
     else
-        pool__channel_collect(ch);
+        pool__channel_collect(ch, SIZE_MAX);
 }
 
 static void
