@@ -291,6 +291,7 @@ bench_roundtrip(void)
 /* ---- 64 MiB there and back ---------------------------------------------- */
 
 #define LARGE ((size_t)64 << 20)
+#define MEDIUM ((size_t)32 << 10)
 
 static uint64_t
 sum_words(const void *data, size_t size)
@@ -350,28 +351,40 @@ library_large(size_t size, int times)
     return 2.0 * (double)size / best;
 }
 
+struct large {
+    size_t size;
+    int times;
+};
+
 static double
-mine_large(const void *times)
+mine_large(const void *arg)
 {
-    return library_large(LARGE, *(const int *)times) / 1e9;
+    const struct large *l = arg;
+
+    return library_large(l->size, l->times) / 1e9;
 }
 
 static double
-bare_large(const void *times)
+bare_large(const void *arg)
 {
-    return ceiling_large(LARGE, *(const int *)times) / 1e9;
+    const struct large *l = arg;
+
+    return ceiling_large(l->size, l->times) / 1e9;
 }
 
 void
 bench_large(void)
 {
-    static const int warm = 12, cold = 0;
+    static const struct large warm = {LARGE, 12}, cold = {LARGE, 0},
+                              medium = {MEDIUM, 1000};
 
     bench_add("memcpy", ceiling_memcpy(LARGE) / 1e9, "GB/s", "", 0);
     bench_pairs("large_64MiB_vs_pipe", "GB/s", 3, mine_large, &warm,
         "bare pipe, warm", bare_large, &warm);
     bench_pairs("large_64MiB_cold_vs_pipe", "GB/s", 3, mine_large, &cold,
         "bare pipe, cold", bare_large, &cold);
+    bench_pairs("payload_32KiB_vs_pipe", "GB/s", 3, mine_large, &medium,
+        "bare pipe, warm", bare_large, &medium);
 }
 
 /* ---- busy tasks --------------------------------------------------------- */

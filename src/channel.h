@@ -166,11 +166,14 @@ pool__channel_task(const struct pool__channel *channel, uint64_t ordinal)
     return channel->sent[ordinal % POOL__RING].task;
 }
 
-/* The task of a reply that comes soon, if it does: for pool__fetch. */
+/* The task of a reply that comes soon, for pool__fetch; or NULL. */
 static inline const void *
 pool__channel_ahead(const struct pool__channel *channel)
 {
-    return pool__channel_task(channel, channel->head + POOL__REPLIES_AHEAD);
+    uint64_t ordinal = channel->head + POOL__REPLIES_AHEAD;
+
+    return ordinal < channel->tail ? pool__channel_task(channel, ordinal)
+                                   : NULL;
 }
 
 /* Ordinals that were taken back and are the oldest need no place. */

@@ -25,7 +25,7 @@ static inline void
 pool__fetch(const void *memory, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += POOL__CACHE_LINE)
-        __builtin_prefetch((const char *)memory + i);
+        __builtin_prefetch((const void *)((uintptr_t)memory + i));
 }
 
 /* Read and write memory that another process uses too. */
