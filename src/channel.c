@@ -176,7 +176,7 @@ place(struct pool__channel *ch, const struct pool__frame *frame,
     placed.size = POOL__PLACED_SIZE;
     if (pool__channel_control(ch, &placed, &size) < 0)
         return POOL_ENOMEM;
-    memcpy(ch->segment.arguments, payload, frame->size);
+    pool__segment_copy(ch->segment.arguments, payload, frame->size);
     ch->lodger = ch->tail;
     ch->placed_ns = pool__now_ns();
     ch->has_arguments = true;

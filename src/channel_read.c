@@ -88,7 +88,7 @@ deliver_placed(struct pool__channel *ch, const struct pool__frame *frame,
         pool__channel_violate(ch, pool__channel_no_memory);
         return;
     }
-    memcpy(block, ch->segment.results, (size_t)size);
+    pool__segment_copy(block, ch->segment.results, (size_t)size);
     ch->fetched++;
     ch->fetched_at = ch->consumed;
     ch->placed_ns = pool__now_ns();

@@ -9,13 +9,20 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
+#if defined __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "fdio.h"
 
 #define BOTH (2 * POOL__AREA)
+/* More than most caches hold: nothing of it would be there when it is read. */
+#define PAST_CACHES ((size_t)32 << 20)
 
 static bool
 unlimited(int resource, rlim_t needed)
@@ -92,6 +99,34 @@ pool__segment_unmap(struct pool__segment *segment)
     if (segment->arguments != NULL)
         munmap(segment->arguments, BOTH);
     *segment = (struct pool__segment){0};
+}
+
+#if defined __SSE2__
+/* To a multiple of 16; what is overwritten is not read first. */
+static void
+copy_past_caches(uint8_t *to, const uint8_t *from, size_t size)
+{
+    __m128i *end = (__m128i *)(void *)(to + size);
+
+    for (__m128i *at = (__m128i *)(void *)to; at != end; at++, from += 16)
+        _mm_stream_si128(
+            at, _mm_loadu_si128((const __m128i *)(const void *)from));
+    _mm_sfence();
+}
+#endif
+
+void
+pool__segment_copy(void *to, const void *from, size_t size)
+{
+    size_t past = 0;
+
+#if defined __SSE2__
+    if (size >= PAST_CACHES && (uintptr_t)to % sizeof(__m128i) == 0) {
+        past = size / sizeof(__m128i) * sizeof(__m128i);
+        copy_past_caches(to, from, past);
+    }
+#endif
+    memcpy((uint8_t *)to + past, (const uint8_t *)from + past, size - past);
 }
 
 void

@@ -29,6 +29,9 @@ bool pool__segment_affordable(void);
 bool pool__segment_map(struct pool__segment *segment, int fd, bool host);
 void pool__segment_unmap(struct pool__segment *segment);
 
+/* Copy a payload into an area or out of one. */
+void pool__segment_copy(void *to, const void *from, size_t size);
+
 /* Give the pages of an area back, whatever they hold. Takes milliseconds. */
 void pool__segment_give_back(uint8_t *area);
 

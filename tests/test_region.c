@@ -1,11 +1,14 @@
 /* Claims: of worker and supervisor exactly one gets each task, whatever the
- * order; and the words survive being used again lap after lap. */
+ * order; and the words survive being used again lap after lap. And payloads
+ * that are copied into a segment or out of one. */
 #include "support.h"
 
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "region.h"
+#include "segment.h"
 
 static struct pool__region *
 make(void)
@@ -121,7 +124,30 @@ a_lap_is_shared_out(int unused)
     }
 }
 
+/* Whatever its size and where it goes; and nothing else. */
+static void
+a_payload_is_copied_whole(int unused)
+{
+    enum { MOST = (32 << 20) + 80, GUARD = 64 };
+    static uint8_t from[MOST], to[GUARD + MOST + 2 * GUARD];
+
+    (void)unused;
+    for (size_t i = 0; i < MOST; i++)
+        from[i] = (uint8_t)(i * 2654435761u >> 24);
+    for (size_t size = MOST - 161; size <= MOST - 16; size++) {
+        size_t at = GUARD + size % 3 * 8, source = size % 16;
+        memset(to + at - GUARD, 0xaa, GUARD);
+        memset(to + at + size, 0xaa, GUARD);
+        to[at] = to[at + size - 1] = (uint8_t)~from[source];
+        pool__segment_copy(to + at, from + source, size);
+        ck_assert_int_eq(memcmp(to + at, from + source, size), 0);
+        for (size_t i = 1; i <= GUARD; i++)
+            ck_assert(to[at - i] == 0xaa && to[at + size + i - 1] == 0xaa);
+    }
+}
+
 static const struct test tests[] = {
+    {"a_payload_is_copied_whole", a_payload_is_copied_whole},
     {"one_of_two_wins", one_of_two_wins},
     {"a_late_worker_claims_nothing_old", a_late_worker_claims_nothing_old},
     {"races_have_one_winner", races_have_one_winner},
