@@ -245,7 +245,29 @@ what_is_taken_lies_as_at_its_source(int unused)
     from_each_source(it_lies_as_there);
 }
 
+/* A look takes a part of what stands in the buffer, the next one goes on. */
+static void
+a_budget_ends_a_look(int unused)
+{
+    struct pool__channel *ch = &channels[0];
+
+    (void)unused;
+    test_begin();
+    source = BUFFER;
+    open_channels();
+    ck_assert(pool__channel_collect(ch, 2 * PIECE));
+    ck_assert_uint_eq(ch->consumed, 2 * PIECE);
+    ck_assert(pool__channel_collect(ch, 1));
+    ck_assert_uint_eq(ch->consumed, 3 * PIECE);
+    ck_assert(pool__channel_collect(ch, SIZE_MAX));
+    ck_assert_int_eq(heard[0], LINES);
+    ck_assert(!pool__channel_collect(ch, SIZE_MAX));
+    close_channels();
+    test_end();
+}
+
 static const struct test tests[] = {
+    {"a_budget_ends_a_look", a_budget_ends_a_look},
     {"what_is_taken_lies_as_at_its_source",
         what_is_taken_lies_as_at_its_source},
     {"each_is_read_late", each_is_read_late},
