@@ -288,7 +288,7 @@ bench_roundtrip(void)
             measure_roundtrip(&ways[i]);
 }
 
-/* ---- 64 MiB there and back ---------------------------------------------- */
+/* ---- large payloads there and back -------------------------------------- */
 
 #define LARGE ((size_t)64 << 20)
 #define MEDIUM ((size_t)32 << 10)

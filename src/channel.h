@@ -144,7 +144,8 @@ pool__channel_has_room(const struct pool__channel *channel)
 }
 /* Send a task; it is buffered, a large one put in the segment if that is free.
  * 0; 1 where the payload is read until payload_sent is told; POOL_ENOMEM.
- * ordinal: out, the task's number here. */
+ * frame: by value, so that it is never put together in memory. ordinal: out,
+ * the task's number here. */
 int pool__channel_send(struct pool__channel *channel, void *task,
     struct pool__frame frame, const void *payload, uint64_t *ordinal);
 /* Send one of the library's own frames, small. 0 or POOL_ENOMEM. */
@@ -166,14 +167,16 @@ pool__channel_task(const struct pool__channel *channel, uint64_t ordinal)
     return channel->sent[ordinal % POOL__RING].task;
 }
 
-/* The task of a reply that comes soon, for pool__fetch; or NULL. */
-static inline const void *
-pool__channel_ahead(const struct pool__channel *channel)
+/* Fetch so many bytes of the task whose reply comes soon. */
+static inline void
+pool__channel_fetch(const struct pool__channel *channel, size_t bytes)
 {
     uint64_t ordinal = channel->head + POOL__REPLIES_AHEAD;
+    const void *task =
+        ordinal < channel->tail ? pool__channel_task(channel, ordinal) : NULL;
 
-    return ordinal < channel->tail ? pool__channel_task(channel, ordinal)
-                                   : NULL;
+    if (task != NULL)
+        pool__fetch(task, bytes);
 }
 
 /* Ordinals that were taken back and are the oldest need no place. */

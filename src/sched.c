@@ -456,7 +456,7 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
     uint64_t *queued = &proc->sched.queued_ns;
     uint64_t ns = pool__duration_unpack(frame->flags);
 
-    pool__fetch(pool__channel_ahead(&proc->channel), sizeof *task);
+    pool__channel_fetch(&proc->channel, sizeof *task);
     proc->useful = true;
     proc->sched.slow = false;
     if (pool__unlikely(pool__peers_inside(pool__member_of(task)))) {

@@ -1,6 +1,6 @@
 /* Channels of which none is read dry in a turn: each gets its share, whatever
- * their order. And where lies what was taken. There is no worker; the test
- * writes what one would. */
+ * their order. Where what was taken lies, and how much is taken at once. There
+ * is no worker; the test writes what one would. */
 #include "support.h"
 
 #include <string.h>

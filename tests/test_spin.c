@@ -119,6 +119,69 @@ burnt(int pid)
     return user < 0 ? -1 : user + system;
 }
 
+#define ANSWERS 3000
+#define ANSWER 48 /* bytes; 64 with the frame's header */
+
+static int
+task_answer(pool_call_t *call)
+{
+    static const char answer[ANSWER] = "answer";
+
+    return pool_call_return_bytes(call, answer, sizeof answer);
+}
+
+/* The worker has published so many bytes. */
+static void
+await_end(const struct pool__channel *ch, uint64_t end)
+{
+    for (int i = 0; i < PATIENCE_MS && pool__load(&ch->region->end) < end; i++)
+        (void)poll(NULL, 0, 1);
+    ck_assert_uint_eq(pool__load(&ch->region->end), end);
+}
+
+/* However many replies stand in a worker's buffer: the caller has those that it
+ * gets while they are in the caches. The worker has answered all of them, since
+ * it is told that somebody looks. */
+static void
+a_look_takes_a_step(int unused)
+{
+    static pool_future_t *futures[ANSWERS];
+    pool_t *pool = open_pool(1, 0);
+    pool_future_t *first;
+
+    (void)unused;
+    ck_assert_int_eq(
+        pool_submit_bytes(pool, &first, NULL, task_answer, NULL, 0), 0);
+    ck_assert_int_eq(pool_future_error(first, -1), 0);
+    pool_future_free(first);
+    struct pool__channel *ch = NULL;
+    pool__table_each(proc, &pool->table)
+    {
+        ch = &proc->channel;
+    }
+    ck_assert_ptr_nonnull(ch);
+    pool->spin_ns = 50000; /* on one CPU too */
+    pool__channel_look(ch, true);
+    for (int i = 0; i < ANSWERS; i++) {
+        pool->sched.functions.list[0].mean_ns = 1; /* all are sent ahead */
+        ck_assert_int_eq(
+            pool_submit_bytes(pool, &futures[i], NULL, task_answer, NULL, 0),
+            0);
+    }
+    pool__sched_flush(&pool->sched);
+    await_end(ch, ch->consumed + ANSWERS * (ANSWER + POOL__FRAME_HEADER));
+    pool->driving = true;
+    ck_assert(pool__look(pool, false));
+    pool->driving = false;
+    ck_assert_uint_eq(ANSWERS - pool->core->unsettled,
+        POOL__COLLECT_STEP / (ANSWER + POOL__FRAME_HEADER));
+    for (int i = 0; i < ANSWERS; i++) {
+        ck_assert_int_eq(pool_future_error(futures[i], -1), 0);
+        pool_future_free(futures[i]);
+    }
+    pool_destroy(pool);
+}
+
 /* Even one that may look for 100 ms at a time sleeps when nothing comes. */
 static void
 an_idle_pool_sleeps(int unused)
@@ -360,6 +423,7 @@ static const struct test tests[] = {
     {"only_where_there_are_cpus", only_where_there_are_cpus},
     {"not_on_one_cpu", not_on_one_cpu},
     {"gives_up_what_does_not_pay", gives_up_what_does_not_pay},
+    {"a_look_takes_a_step", a_look_takes_a_step},
     {"an_idle_pool_sleeps", an_idle_pool_sleeps},
     {"no_wake_up_is_lost", no_wake_up_is_lost},
     {"collected_and_written", collected_and_written},
