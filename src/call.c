@@ -14,18 +14,6 @@
 #include "util.h"
 
 void
-pool__call_begin(struct pool_call *call, const void *arguments, size_t size)
-{
-    call->arguments = arguments;
-    call->arguments_size = size;
-    call->result = NULL;
-    call->result_size = 0;
-    call->failed_code = 0;
-    call->error.message[0] = '\0';
-    call->comm.peers = false;
-}
-
-void
 pool__call_fini(struct pool_call *call)
 {
     pool__free(call->own);
@@ -45,15 +33,6 @@ pool__call_failed(struct pool_call *call, int rc, const char *who)
         snprintf(
             error->message, sizeof error->message, "%s returned %d", who, rc);
     return error->code;
-}
-
-int
-pool__call_run(struct pool_call *call, pool_fn fn)
-{
-    int rc = fn(call);
-
-    pool__comm_clear(&call->comm);
-    return pool__likely(rc == 0) ? 0 : pool__call_failed(call, rc, "the task");
 }
 
 int
@@ -181,7 +160,7 @@ pool_call_reserve(pool_call_t *call, size_t size, void **buf)
     return 0;
 }
 
-int
+pool__hot int
 pool_call_return_bytes(pool_call_t *call, const void *data, size_t size)
 {
     uint8_t *to = NULL;

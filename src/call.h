@@ -42,8 +42,17 @@ struct pool_call {
 
 /* Ready for the next task: what is not the arguments, the result or the error
  * is kept between calls. */
-void pool__call_begin(
-    struct pool_call *call, const void *arguments, size_t size);
+static inline void
+pool__call_begin(struct pool_call *call, const void *arguments, size_t size)
+{
+    call->arguments = arguments;
+    call->arguments_size = size;
+    call->result = NULL;
+    call->result_size = 0;
+    call->failed_code = 0;
+    call->error.message[0] = '\0';
+    call->comm.peers = false;
+}
 
 /* The address of what the host calls REFERENCE (pool__refer); 0 is 0. Where
  * workers are copies of the host it is the address itself. */
@@ -55,12 +64,19 @@ pool__call_resolve(const struct pool_call *call, uint64_t reference)
     return call->resolve(reference);
 }
 
-/* Run fn; 0 if it succeeded, else call->error says how it failed. */
-int pool__call_run(struct pool_call *call, pool_fn fn);
-
 /* The function returned RC, not 0: fill call->error. who: for a function that
  * said nothing, "the task". Returns the code. */
 int pool__call_failed(struct pool_call *call, int rc, const char *who);
+
+/* Run fn; 0 if it succeeded, else call->error says how it failed. */
+static inline int
+pool__call_run(struct pool_call *call, pool_fn fn)
+{
+    int rc = fn(call);
+
+    pool__comm_clear(&call->comm);
+    return pool__likely(rc == 0) ? 0 : pool__call_failed(call, rc, "the task");
+}
 
 /* The number of a chunk that begins with this row: no task has it. */
 static inline uint64_t

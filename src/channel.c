@@ -96,35 +96,11 @@ pool__channel_fini(struct pool__channel *ch)
 
 /* ---- writing ---------------------------------------------------------- */
 
-static uint8_t *
-put_header(
-    struct pool__buf *buf, const struct pool__frame *frame, size_t payload_room)
-{
-    size_t n = POOL__FRAME_HEADER + payload_room;
-
-    if (pool__buf_reserve(buf, n) < 0)
-        return NULL;
-    uint8_t *to = buf->bytes + buf->tail;
-    pool__frame_put(to, frame);
-    buf->tail += n;
-    return to + POOL__FRAME_HEADER;
-}
-
 int
 pool__channel_control(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload)
 {
-    size_t room = (size_t)pool__frame_extent(frame->size) - POOL__FRAME_HEADER;
-    bool behind = ch->large.task != NULL;
-    uint8_t *to = put_header(behind ? &ch->behind : &ch->out, frame, room);
-
-    if (to == NULL)
-        return POOL_ENOMEM;
-    if (room != 0) {
-        memset(to + room - 8, 0, 8); /* the padding, then what covers it */
-        memcpy(to, payload, frame->size);
-    }
-    return 0;
+    return pool__channel_put(ch, frame, payload);
 }
 
 /* The large payload of this frame is next. */
@@ -132,8 +108,10 @@ static int
 put_large(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload, void *whose, bool lent)
 {
-    if (put_header(&ch->out, frame, 0) == NULL)
+    if (pool__buf_reserve(&ch->out, POOL__FRAME_HEADER) < 0)
         return POOL_ENOMEM;
+    pool__frame_put(ch->out.bytes + ch->out.tail, frame);
+    ch->out.tail += POOL__FRAME_HEADER;
     ch->large.task = whose;
     ch->large.lent = lent;
     ch->large.at = payload;
@@ -183,40 +161,14 @@ place(struct pool__channel *ch, const struct pool__frame *frame,
     return 0;
 }
 
-/* What is large is put into the segment, or lent. */
-static int
-send_large(struct pool__channel *ch, const struct pool__frame *frame,
-    const void *payload, void *task, bool *lent)
+int
+pool__channel_send_large(struct pool__channel *ch, void *task,
+    const struct pool__frame *frame, const void *payload)
 {
-    *lent = !may_place(ch, frame->size);
-    return *lent ? put_large(ch, frame, payload, task, false)
-                 : place(ch, frame, payload);
-}
-
-pool__hot int
-pool__channel_send(struct pool__channel *ch, void *task,
-    struct pool__frame frame, const void *payload, uint64_t *ordinal)
-{
-    bool lent = false;
-
-    if ((pool__unlikely(frame.size >= POOL__LARGE)
-                ? send_large(ch, &frame, payload, task, &lent)
-                : pool__channel_control(ch, &frame, payload)) < 0)
-        return POOL_ENOMEM;
-    ch->sent[ch->tail % POOL__RING] = (struct pool__sent){task, frame.id};
-    *ordinal = ch->tail++;
-    ch->held++;
-    return lent ? 1 : 0;
-}
-
-bool
-pool__channel_wants_flush(const struct pool__channel *ch)
-{
-    uint64_t waiting = ch->tail - ch->flushed;
-
-    return !ch->writing &&
-           (pool__buf_size(&ch->out) >= POOL__LARGE ||
-               waiting >= ch->held - pool__min(waiting, ch->held));
+    if (may_place(ch, frame->size))
+        return place(ch, frame, payload);
+    int rc = put_large(ch, frame, payload, task, false);
+    return rc < 0 ? rc : 1;
 }
 
 /* Write N bytes or fewer; what was written, 0 where the pipe is full. */

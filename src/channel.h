@@ -146,7 +146,7 @@ pool__channel_has_room(const struct pool__channel *channel)
  * 0; 1 where the payload is read until payload_sent is told; POOL_ENOMEM.
  * frame: by value, so that it is never put together in memory. ordinal: out,
  * the task's number here. */
-int pool__channel_send(struct pool__channel *channel, void *task,
+static inline int pool__channel_send(struct pool__channel *channel, void *task,
     struct pool__frame frame, const void *payload, uint64_t *ordinal);
 /* Send one of the library's own frames, small. 0 or POOL_ENOMEM. */
 int pool__channel_control(struct pool__channel *channel,
@@ -158,7 +158,15 @@ int pool__channel_lend(struct pool__channel *channel,
 /* Write what is buffered, as far as the pipe takes it. */
 void pool__channel_flush(struct pool__channel *channel);
 /* Whether a flush now keeps the worker from running dry. */
-bool pool__channel_wants_flush(const struct pool__channel *channel);
+static inline bool
+pool__channel_wants_flush(const struct pool__channel *channel)
+{
+    uint64_t waiting = channel->tail - channel->flushed;
+
+    return !channel->writing &&
+           (pool__buf_size(&channel->out) >= POOL__LARGE ||
+               waiting >= channel->held - pool__min(waiting, channel->held));
+}
 
 /* The task with this ordinal, head <= ordinal < tail; NULL: taken back. */
 static inline void *
@@ -245,5 +253,48 @@ void pool__channel_shut(struct pool__channel *channel);
 /* Of a channel that was shut: remove the oldest task; NULL: no more.
  * claimed: out, whether it was begun; NULL: don't look, in a foreign child. */
 void *pool__channel_abandon(struct pool__channel *channel, bool *claimed);
+
+/* ---- sending a task, inline ---------------------------------------------- */
+
+/* What is large is put into the segment, or lent: 0, 1 or POOL_ENOMEM. */
+int pool__channel_send_large(struct pool__channel *channel, void *task,
+    const struct pool__frame *frame, const void *payload);
+
+/* Buffer a frame and its payload. 0 or POOL_ENOMEM. */
+static inline int
+pool__channel_put(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload)
+{
+    struct pool__buf *buf = ch->large.task != NULL ? &ch->behind : &ch->out;
+    size_t extent = (size_t)pool__frame_extent(frame->size);
+
+    int rc = pool__buf_reserve(buf, extent);
+    if (pool__unlikely(rc < 0))
+        return rc;
+    uint8_t *to = buf->bytes + buf->tail;
+    buf->tail += extent;
+    pool__frame_put(to, frame);
+    if (frame->size != 0) {
+        memset(to + extent - 8, 0, 8); /* the padding, then what covers it */
+        memcpy(to + POOL__FRAME_HEADER, payload, frame->size);
+    }
+    return 0;
+}
+
+static inline int
+pool__channel_send(struct pool__channel *ch, void *task,
+    struct pool__frame frame, const void *payload, uint64_t *ordinal)
+{
+    int rc = pool__unlikely(frame.size >= POOL__LARGE)
+                 ? pool__channel_send_large(ch, task, &frame, payload)
+                 : pool__channel_put(ch, &frame, payload);
+
+    if (pool__unlikely(rc < 0))
+        return rc;
+    ch->sent[ch->tail % POOL__RING] = (struct pool__sent){task, frame.id};
+    *ordinal = ch->tail++;
+    ch->held++;
+    return rc;
+}
 
 #endif

@@ -195,10 +195,8 @@ run(struct pass *p)
 /* ---- what is kept until the next one ------------------------------------ */
 
 void
-pool__comm_clear(struct pool_comm *comm)
+pool__comm_clear_store(struct pool_comm *comm)
 {
-    if (comm->store.bytes == NULL && comm->store.parts == NULL)
-        return;
     store_free(&comm->store);
     memset(&comm->store, 0, sizeof comm->store);
 }

@@ -43,6 +43,12 @@ struct pool_comm {
 };
 
 /* What the last collective gave is no longer needed. */
-void pool__comm_clear(struct pool_comm *comm);
+void pool__comm_clear_store(struct pool_comm *comm);
+static inline void
+pool__comm_clear(struct pool_comm *comm)
+{
+    if (pool__unlikely(comm->store.bytes != NULL || comm->store.parts != NULL))
+        pool__comm_clear_store(comm);
+}
 
 #endif

@@ -7,7 +7,7 @@
 #include "error.h"
 
 /* Enter the core of a future. */
-static int
+static inline int
 enter(const struct pool_future *future, const char *who)
 {
     if (pool__unlikely(future == NULL))
@@ -43,6 +43,14 @@ await(struct pool_future *future, int timeout_ms, const char *who)
             : pool_strerror(future->code));
 }
 
+/* Whether it has a value and nothing else is to be asked. */
+static inline bool
+is_at_hand(const struct pool_future *future, int timeout_ms)
+{
+    return future != NULL && timeout_ms >= -1 && pool__owns(future->core) &&
+           future->state == POOL__TASK_VALUE;
+}
+
 pool__hot int
 pool_future_result(
     pool_future_t *future, int timeout_ms, const char *format, ...)
@@ -68,8 +76,20 @@ pool_future_result(
     return rc;
 }
 
-pool__hot int
-pool_future_bytes(
+/* Give what its result is, and leave. */
+static inline int
+hand_out(struct pool_future *future, const void **data, size_t *size)
+{
+    if (data != NULL)
+        *data = pool__task_data(future);
+    if (size != NULL)
+        *size = future->size;
+    pool__leave(future->core);
+    return 0;
+}
+
+static pool__apart int
+await_bytes(
     pool_future_t *future, int timeout_ms, const void **data, size_t *size)
 {
     int rc = enter(future, "pool_future_bytes");
@@ -78,12 +98,19 @@ pool_future_bytes(
         return rc;
     struct pool__core *core = future->core;
     rc = await(future, timeout_ms, "pool_future_bytes");
-    if (rc == 0 && data != NULL)
-        *data = pool__task_data(future);
-    if (rc == 0 && size != NULL)
-        *size = future->size;
+    if (rc == 0)
+        return hand_out(future, data, size);
     pool__leave(core);
     return rc;
+}
+
+int
+pool_future_bytes(
+    pool_future_t *future, int timeout_ms, const void **data, size_t *size)
+{
+    return pool__likely(is_at_hand(future, timeout_ms))
+               ? hand_out(future, data, size)
+               : await_bytes(future, timeout_ms, data, size);
 }
 
 pool__hot int
@@ -299,12 +326,10 @@ check_not_freed(const struct pool_future *future)
 #endif
 }
 
-pool__hot void
+void
 pool_future_free(pool_future_t *future)
 {
-    if (future == NULL)
-        return;
-    if (enter(future, "pool_future_free") < 0)
+    if (future == NULL || enter(future, "pool_future_free") < 0)
         return;
     check_not_freed(future);
     struct pool__core *core = future->core;

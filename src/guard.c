@@ -18,10 +18,8 @@
 #include "pool.h"
 
 int
-pool__check_timeout(int timeout_ms, const char *who)
+pool__refuse_timeout(int timeout_ms, const char *who)
 {
-    if (pool__likely(timeout_ms >= -1))
-        return 0;
     return pool__fail(
         POOL_EINVAL, "%s: timeout_ms is %d, below -1", who, timeout_ms);
 }
@@ -38,14 +36,6 @@ pool__enter_slowly(struct pool__core *core, const char *who)
         return pool__fail(
             POOL_EPERM, "%s: in a thread that does not own the pool", who);
     return 0;
-}
-
-int
-pool__enter_pool(struct pool *pool, const char *who)
-{
-    if (pool__unlikely(pool == NULL))
-        return pool__fail(POOL_EINVAL, "%s: pool is NULL", who);
-    return pool__enter(pool->core, who);
 }
 
 void

@@ -14,9 +14,6 @@
 static inline int pool__enter(struct pool__core *core, const char *who);
 static inline void pool__leave(struct pool__core *core);
 
-/* The same for a function that was given a pool. */
-int pool__enter_pool(struct pool *pool, const char *who);
-
 /* Around code of the program: callbacks run with no lock held. */
 void pool__unlock(struct pool__core *core);
 void pool__lock(struct pool__core *core);
@@ -40,18 +37,26 @@ void pool__wake_waiters(struct pool__core *core);
 void pool__dismiss_waiters(struct pool__core *core);
 
 /* 0 or POOL_EINVAL for a timeout below -1. */
-int pool__check_timeout(int timeout_ms, const char *who);
+static inline int pool__check_timeout(int timeout_ms, const char *who);
 
 /* ---- what is common of enter and leave, inline -------------------------- */
 
 int pool__enter_slowly(struct pool__core *core, const char *who);
 void pool__leave_slowly(struct pool__core *core);
+int pool__refuse_timeout(int timeout_ms, const char *who);
+
+/* Whether it is this thread's, and no lock is needed. */
+static inline bool
+pool__owns(const struct pool__core *core)
+{
+    return core->stamp == pool__owner_stamp() && !core->threaded &&
+           core->thread == pool__thread();
+}
 
 static inline int
 pool__enter(struct pool__core *core, const char *who)
 {
-    if (pool__likely(core->stamp == pool__owner_stamp() && !core->threaded &&
-                     core->thread == pool__thread()))
+    if (pool__likely(pool__owns(core)))
         return 0;
     return pool__enter_slowly(core, who);
 }
@@ -61,6 +66,14 @@ pool__leave(struct pool__core *core)
 {
     if (pool__unlikely(core->wake || core->threaded))
         pool__leave_slowly(core);
+}
+
+static inline int
+pool__check_timeout(int timeout_ms, const char *who)
+{
+    return pool__likely(timeout_ms >= -1)
+               ? 0
+               : pool__refuse_timeout(timeout_ms, who);
 }
 
 #endif

@@ -3,6 +3,7 @@
 #define POOL_SRC_POOL_H
 
 #include "call.h"
+#include "error.h"
 #include "guard.h"
 #include "sched.h"
 #include "spin.h"
@@ -242,6 +243,15 @@ int pool__chunk_prepare(struct pool *pool, const char *who, pool_fn fn,
 /* Start it; future: NULL detaches it. */
 void pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
     struct pool_future **future);
+
+/* As pool__enter, for a function that was given a pool. */
+static inline int
+pool__enter_pool(struct pool *pool, const char *who)
+{
+    if (pool__unlikely(pool == NULL))
+        return pool__fail(POOL_EINVAL, "%s: pool is NULL", who);
+    return pool__enter(pool->core, who);
+}
 
 /* 0, or POOL_ENOFUNC for what workers can't call; fn may be NULL. what: the
  * public function and the argument. */

@@ -11,8 +11,6 @@
 #include "forkpool_error.h"
 #include "util.h"
 
-#define EXPONENT_MAX 31u
-
 /* How many bytes of text are the next character, printable or not. */
 static size_t
 next_character(
@@ -121,16 +119,4 @@ pool__collective_name(int kind)
         [POOL__GATHERV] = "pool_gatherv"};
 
     return names[kind];
-}
-
-uint16_t
-pool__duration_pack(uint64_t ns)
-{
-    unsigned bits = 64 - (unsigned)__builtin_clzll(ns | 1);
-    unsigned shift =
-        bits > POOL__MANTISSA_BITS ? bits - POOL__MANTISSA_BITS : 0;
-
-    shift = (unsigned)pool__min(shift, EXPONENT_MAX);
-    ns = pool__min(ns >> shift, (1u << POOL__MANTISSA_BITS) - 1);
-    return (uint16_t)(shift << POOL__MANTISSA_BITS | ns);
 }

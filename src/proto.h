@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util.h"
+
 #define POOL__PROTOCOL_VERSION 1u
 #define POOL__MESSAGE_MAX 1024u /* bytes of a failure's message, with NUL */
 #define POOL__ERROR_MAX (POOL__MESSAGE_MAX + 64u)
@@ -79,7 +81,19 @@ const char *pool__collective_name(int kind);
 /* The flags of a reply: how long its task ran, rounded down to 11 bits of
  * mantissa; 0 to 2^42 ns. */
 #define POOL__MANTISSA_BITS 11
-uint16_t pool__duration_pack(uint64_t ns);
+#define POOL__EXPONENT_MAX 31u
+static inline uint16_t
+pool__duration_pack(uint64_t ns)
+{
+    unsigned bits = 64 - (unsigned)__builtin_clzll(ns | 1);
+    unsigned shift =
+        bits > POOL__MANTISSA_BITS ? bits - POOL__MANTISSA_BITS : 0;
+
+    shift = (unsigned)pool__min(shift, POOL__EXPONENT_MAX);
+    ns = pool__min(ns >> shift, (1u << POOL__MANTISSA_BITS) - 1);
+    return (uint16_t)(shift << POOL__MANTISSA_BITS | ns);
+}
+
 static inline uint64_t
 pool__duration_unpack(uint16_t packed)
 {

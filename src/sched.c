@@ -60,6 +60,7 @@ count_quick(struct pool__sched *s, struct pool__proc *proc, bool quick)
 void
 pool__sched_displace(struct pool__sched *s, struct pool__proc *proc)
 {
+    s->run.left = 0;
     pool__list_remove(&proc->sched.place);
     pool__list_remove(&proc->sched.dirty);
     count_quick(s, proc, false);
@@ -70,6 +71,7 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
 {
     bool serves = pool__proc_serves(proc);
 
+    s->run.left = 0;
     pool__list_remove(&proc->sched.place);
     count_quick(
         s, proc, serves && proc->channel.held != 0 && proc->sched.quick);
@@ -190,7 +192,6 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     bool quick = task->estimate_ns < QUICK_NS;
     int rc = introduce(s, proc, task->function);
 
-    pool__list_remove(&task->node);
     proc->sched.quick = quick && (proc->sched.quick || proc->channel.held == 0);
     if (rc == 0 && pool__unlikely(job != NULL))
         rc = pool__job_introduce(proc, job);
@@ -201,26 +202,18 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
         fail_without_memory(task);
         return;
     }
-    task->lent = rc == 1;
-    if (pool__unlikely(frame.size >= POOL__LARGE) && rc == 0)
-        pool__sched_tidy_later(s); /* it is in the segment */
+    if (pool__unlikely(frame.size >= POOL__LARGE)) {
+        task->lent = rc == 1;
+        if (!task->lent)
+            pool__sched_tidy_later(s); /* it is in the segment */
+    }
     account(s, proc, task);
-}
-
-/* Where the run time of such tasks is kept. */
-static uint32_t *
-mean_of(struct pool__sched *s, const struct pool_future *task)
-{
-    struct pool__job *job = pool__job_of(task);
-
-    return job != NULL ? &job->mean_ns
-                       : &s->functions.list[task->function].mean_ns;
 }
 
 static uint32_t
 estimate(struct pool__sched *s, const struct pool_future *task)
 {
-    uint32_t mean = *mean_of(s, task);
+    uint32_t mean = *pool__sched_mean(s, task);
 
     return mean != 0 ? mean : NEXT_NS;
 }
@@ -257,47 +250,67 @@ next_task(struct pool__sched *s)
     return task;
 }
 
-/* Whether it is PROC's turn again without asking who else there is: to choose
- * for each task costs more than to send a small one. */
-static bool
-goes_on(const struct pool__sched *s, const struct pool__proc *proc,
-    const struct pool_future *task)
+/* How many quick tasks PROC may be given in a row, the first included, without
+ * asking again who else there is: to choose for each task costs more than to
+ * send a small one. */
+static unsigned
+run_length(const struct pool__sched *s, const struct pool__proc *proc)
 {
-    return task != NULL && task->estimate_ns < QUICK_NS &&
-           proc->sched.queued_ns < AHEAD_NS &&
-           !wakes_idle(s, task->estimate_ns) && may_have_more(s, proc) &&
-           pool__channel_has_room(&proc->channel);
+    uint64_t most = s->policy.max_tasks;
+
+    return most == 0 ? RUN_MOST
+                     : (unsigned)pool__min(most - proc->sched.given, RUN_MOST);
 }
 
-/* Give PROC the task and, if they are quick, those that follow. The next. */
-static struct pool_future *
+/* Whether TASK may be the next of PROC's run. */
+static inline bool
+runs_on(struct pool__sched *s, const struct pool__proc *proc,
+    struct pool_future *task)
+{
+    task->estimate_ns = estimate(s, task);
+    return task->estimate_ns < QUICK_NS && proc->sched.queued_ns < AHEAD_NS;
+}
+
+/* Give PROC the task and, if they are quick, those that follow. */
+static void
 give_run(
     struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
 {
-    for (int n = 1;; n++) {
+    bool quick = task->estimate_ns < QUICK_NS && pool__list_empty(&s->groups);
+    unsigned left = quick ? run_length(s, proc) : 1;
+
+    for (;;) {
         pool__queue_fetch(task);
+        pool__list_remove(&task->node);
         give(s, proc, task);
-        task = next_task(s);
-        if (n == RUN_MOST || !goes_on(s, proc, task))
+        left--;
+        task = pool__queue_first(&s->queue);
+        if (left == 0 || !pool__channel_has_room(&proc->channel) ||
+            task == NULL || !runs_on(s, proc, task))
             break;
     }
     pool__sched_place(s, proc);
     if (pool__list_empty(&proc->sched.dirty))
         pool__list_append(&s->dirty, &proc->sched.dirty);
     pool__sched_keep_sweeping(s);
-    return task;
+    if (task == NULL && !pool__list_empty(&proc->sched.place) &&
+        !wakes_idle(s, 0)) {
+        s->run.proc = proc;
+        s->run.left = left;
+    }
 }
 
 /* Give out what goes next while somebody takes it. */
-pool__hot static struct pool__proc *
+pool__hot pool__apart static struct pool__proc *
 give_out(struct pool__sched *s)
 {
     struct pool__proc *proc = NULL, *next;
-    struct pool_future *task = next_task(s);
+    struct pool_future *task;
 
-    while (task != NULL && (next = pick(s, task->estimate_ns)) != NULL) {
+    while ((task = next_task(s)) != NULL &&
+           (next = pick(s, task->estimate_ns)) != NULL) {
         proc = next;
-        task = give_run(s, proc, task);
+        give_run(s, proc, task);
     }
     return proc;
 }
@@ -349,11 +362,30 @@ grow(struct pool__sched *s)
     pool__table_fill(table);
 }
 
-void
-pool__sched_submit(struct pool__sched *s, struct pool_future *task)
+/* Whether a new task went on with the run that the last one was part of. */
+pool__hot pool__apart static bool
+join_run(struct pool__sched *s, struct pool_future *task)
 {
-    if (task->number <= SAMPLED_FIRST || task->number % SAMPLED_EACH == 0)
-        task->submitted_ns = pool__now_ns();
+    struct pool__proc *proc = s->run.proc;
+
+    if (pool__queue_first(&s->queue) != NULL || !pool__list_empty(&s->groups) ||
+        !pool__list_empty(&s->ranks) || pool__member_of(task) != NULL ||
+        s->halted || !runs_on(s, proc, task))
+        return false;
+    give(s, proc, task);
+    if (--s->run.left == 0 || !pool__channel_has_room(&proc->channel))
+        pool__sched_place(s, proc);
+    if (pool__list_empty(&proc->sched.dirty))
+        pool__list_append(&s->dirty, &proc->sched.dirty);
+    if (pool__channel_wants_flush(&proc->channel))
+        flush_one(s, proc);
+    return true;
+}
+
+/* Where it belongs, and on to whoever takes it. */
+static void
+enqueue(struct pool__sched *s, struct pool_future *task)
+{
     if (pool__unlikely(pool__member_of(task) != NULL))
         pool__group_came(task);
     else
@@ -361,6 +393,15 @@ pool__sched_submit(struct pool__sched *s, struct pool_future *task)
     struct pool__proc *proc = dispatch(s);
     if (proc != NULL && pool__channel_wants_flush(&proc->channel))
         flush_one(s, proc);
+}
+
+void
+pool__sched_submit(struct pool__sched *s, struct pool_future *task)
+{
+    if (task->number <= SAMPLED_FIRST || task->number % SAMPLED_EACH == 0)
+        task->submitted_ns = pool__now_ns();
+    if (s->run.left == 0 || !join_run(s, task))
+        enqueue(s, task);
     if (pool__unlikely(s->core->unsettled > (size_t)s->table->wanted &&
                        s->table->wanted < s->table->workers))
         grow(s);
@@ -371,132 +412,6 @@ pool__sched_run(struct pool__sched *s)
 {
     if (dispatch(s) != NULL || s->urgent)
         pool__sched_flush(s);
-}
-
-/* ---- replies ---------------------------------------------------------- */
-
-static void
-measure(uint32_t *mean_ns, uint64_t ns)
-{
-    int64_t mean = *mean_ns;
-
-    mean = mean == 0 ? (int64_t)ns : mean + ((int64_t)ns - mean) / 8;
-    if (mean > INT32_MAX)
-        mean = INT32_MAX;
-    *mean_ns = mean > 0 ? (uint32_t)mean : 1;
-}
-
-/* A worker said what it may not say about a task; the channel is not asked
- * any more. */
-static void
-broke_protocol(
-    struct pool__proc *proc, struct pool_future *task, const char *what)
-{
-    pool_failure_t failure = {.code = POOL_EPROTO,
-        .message = what,
-        .pid = proc->pid,
-        .exit_status = -1};
-
-    pool__task_failed(task, &failure);
-    pool__channel_violate(&proc->channel, what);
-}
-
-static bool
-is_retried(
-    const struct pool__sched *s, const struct pool_future *task, int code)
-{
-    const struct pool__task_extra *extra = task->extra;
-
-    if (extra == NULL || task->attempts > extra->retries ||
-        s->table->wanted == 0)
-        return false; /* none left, or nobody to run it */
-    return code == POOL_EDIED ||
-           (code == POOL_EDEADLINE &&
-               (extra->retry_on & POOL_RETRY_DEADLINE)) ||
-           (code == POOL_ETASK && (extra->retry_on & POOL_RETRY_TASK));
-}
-
-void
-pool__sched_failed(struct pool__sched *s, struct pool_future *task,
-    const pool_failure_t *failure)
-{
-    if (!is_retried(s, task, failure->code)) {
-        pool__task_failed(task, failure);
-        return;
-    }
-    task->proc = NULL;
-    s->core->stats.retried++;
-    pool__queue_append(&s->queue, task);
-}
-
-static void
-fail_as_told(struct pool__sched *s, struct pool__proc *proc,
-    struct pool_future *task, const struct pool__frame *frame,
-    const void *payload)
-{
-    struct pool__error error;
-
-    if (!pool__error_decode(payload, frame->size, &error)) {
-        broke_protocol(proc, task, "an error that is none");
-        return;
-    }
-    pool_failure_t failure = {.code = error.code,
-        .task_code = error.task_code,
-        .message = error.message,
-        .pid = proc->pid,
-        .exit_status = -1};
-    pool__sched_failed(s, task, &failure);
-}
-
-pool__hot void
-pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
-    struct pool_future *task, const struct pool__frame *frame,
-    const void *payload, void *block)
-{
-    uint64_t *queued = &proc->sched.queued_ns;
-    uint64_t ns = pool__duration_unpack(frame->flags);
-
-    pool__channel_fetch(&proc->channel, sizeof *task);
-    proc->useful = true;
-    proc->sched.slow = false;
-    if (pool__unlikely(pool__peers_inside(pool__member_of(task)))) {
-        pool__free(block);
-        broke_protocol(proc, task, "a result from inside a collective");
-        return;
-    }
-    measure(mean_of(s, task), ns);
-    pool__durations_add(&s->core->stats.run_time, frame->flags, ns);
-    *queued -= pool__min(*queued, task->estimate_ns);
-    if (pool__likely(frame->type == POOL__FRAME_REPLY &&
-                     frame->size <= s->table->template.max_result)) {
-        pool__task_value(task, payload, frame->size, block);
-        return;
-    }
-    if (frame->type == POOL__FRAME_REPLY)
-        broke_protocol(proc, task, "a result above the limit");
-    else
-        fail_as_told(s, proc, task, frame, payload);
-    pool__free(block);
-}
-
-void
-pool__sched_progress(struct pool__sched *s, struct pool__proc *proc)
-{
-    pool__sched_place(s, proc);
-    if (pool__unlikely(proc->sched.timed))
-        pool__sched_watch_deadline(s, proc);
-    pool__life_look(s, proc);
-    pool__sched_run(s);
-}
-
-void
-pool__sched_ready(struct pool__sched *s, struct pool__proc *proc)
-{
-    s->core->stats.workers_started++;
-    pool__sched_place(s, proc);
-    pool__sched_run(s);
-    pool__life_look(s, proc);
-    pool__life_release(s);
 }
 
 /* ---- taking back ------------------------------------------------------- */

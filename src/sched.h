@@ -39,6 +39,10 @@ struct pool__sched {
     struct pool__list idle;  /* procs that hold nothing, last used first */
     struct pool__list fed;   /* procs that hold something and may hold more */
     struct pool__list dirty; /* procs with buffered frames */
+    struct {                 /* of quick tasks that one worker is given */
+        struct pool__proc *proc;
+        unsigned left; /* that may follow; 0 once any worker is placed */
+    } run;
     uv_timer_t sweep;
     uv_timer_t deadline; /* when a task may be late */
     uv_timer_t life;     /* when a worker may have served long enough */
@@ -126,6 +130,16 @@ void pool__life_release(struct pool__sched *sched);
 void pool__life_on_timer(uv_timer_t *timer);
 /* There may be WORKERS at most from now on. */
 void pool__life_resize(struct pool__sched *sched, int workers);
+
+/* Where the run time of such tasks is kept. */
+static inline uint32_t *
+pool__sched_mean(struct pool__sched *s, const struct pool_future *task)
+{
+    struct pool__job *job = pool__job_of(task);
+
+    return job != NULL ? &job->mean_ns
+                       : &s->functions.list[task->function].mean_ns;
+}
 
 /* How long the task may run, ms; 0: for ever. */
 static inline int

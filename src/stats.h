@@ -32,6 +32,16 @@ pool__durations_add(struct pool__durations *d, uint16_t packed, uint64_t ns)
     d->buckets[packed >> 8]++;
 }
 
+/* Count a task with so many bytes of arguments that has a value. */
+static inline void
+pool__stats_completed(
+    struct pool__stats *stats, size_t arguments_size, size_t result_size)
+{
+    stats->queued_bytes -= arguments_size;
+    stats->bytes_received += result_size;
+    stats->completed++;
+}
+
 /* Count a failure by its code. */
 void pool__stats_failed(struct pool__stats *stats, int code);
 

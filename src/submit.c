@@ -10,12 +10,17 @@
 /* ---- tasks ------------------------------------------------------------ */
 
 static bool
+is_full(const struct pool *pool)
+{
+    return pool->max_pending != 0 && pool->core->unsettled >= pool->max_pending;
+}
+
+static bool
 has_room(void *data)
 {
     struct pool *pool = data;
 
-    return pool->core->unsettled < pool->max_pending || pool->shut ||
-           pool->broken;
+    return !is_full(pool) || pool->shut || pool->broken;
 }
 
 static int
@@ -84,23 +89,33 @@ take_options(struct pool *pool, struct pool_future *task,
     return 0;
 }
 
-/* A task without options, where there is room for one. */
-static int
-make_task(struct pool *pool, const char *who, pool_fn fn, size_t size,
-    void *block, int wait_ms, struct pool_future **task)
+/* A task that can't come at once: why, or when it can. */
+static pool__apart int
+admit(struct pool *pool, const char *who, pool_fn fn, size_t size, int wait_ms)
 {
-    uint16_t number = 0;
     uint64_t end =
         wait_ms > 0 ? pool__now_ns() + (uint64_t)wait_ms * 1000000 : 0;
     int rc = fn != NULL ? check_submit(pool, who, size)
                         : pool__fail(POOL_EINVAL, "%s: fn is NULL", who);
 
-    while (rc == 0 && pool__unlikely(pool->max_pending != 0) &&
-           pool->core->unsettled >= pool->max_pending) {
+    while (rc == 0 && is_full(pool)) {
         rc = await_room(pool, who, wait_ms, end);
         if (rc == 0)
             rc = check_submit(pool, who, size);
     }
+    return rc;
+}
+
+/* A task without options, where there is room for one. */
+static int
+make_task(struct pool *pool, const char *who, pool_fn fn, size_t size,
+    void *block, int wait_ms, struct pool_future **task)
+{
+    bool open = fn != NULL && !pool->shut && !pool->broken &&
+                size <= pool->max_argument && !is_full(pool);
+    int rc = pool__likely(open) ? 0 : admit(pool, who, fn, size, wait_ms);
+    uint16_t number = 0;
+
     if (rc == 0 && pool->drive != POOL__DRIVE_SERIAL)
         rc = pool__function_number(&pool->sched.functions,
             &pool->table.forkserver.modules, fn, &number);

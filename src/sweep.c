@@ -72,8 +72,10 @@ pool__sched_on_sweep(uv_timer_t *timer)
         needed =
             needed || (pool__proc_serves(proc) && wants_sweep(&proc->channel));
     }
-    if (!needed)
-        uv_timer_stop(timer);
+    if (needed)
+        return;
+    uv_timer_stop(timer);
+    s->run.left = 0; /* who is given the next one starts it again */
 }
 
 /* One worker's pages at a time: they take milliseconds. */

@@ -157,29 +157,20 @@ pool__core_take(struct pool__core *core, size_t size)
 /* ---- life ------------------------------------------------------------- */
 
 struct pool_future *
-pool__task_new(struct pool__core *core, size_t size, void *block)
+pool__task_new_with_block(struct pool__core *core, size_t size, void *block)
 {
     bool owned = block != NULL;
 
-    if (!owned && size > POOL__TASK_ROOM &&
-        (block = pool__malloc_large(size)) == NULL)
+    if (!owned && (block = pool__malloc_large(size)) == NULL)
         return NULL;
-    struct pool_future *task = pool__cell_alloc(&core->cells);
+    struct pool_future *task = pool__task_new_cell(core, size);
     if (task == NULL) {
         if (!owned)
             pool__free(block);
         return NULL;
     }
-    memset(task, 0, offsetof(struct pool_future, room));
-    pool__list_init(&task->node);
-    task->core = core;
     task->block = block;
     task->owned = owned;
-    task->size = (uint32_t)size;
-    task->refs = 1;
-    core->cells_out++;
-    core->unsettled++;
-    core->stats.queued_bytes += size;
     return task;
 }
 
@@ -223,17 +214,11 @@ free_cell(struct pool_future *task)
     struct pool__core *core = task->core;
 
     pool__extra_unref(task->extra);
-    task->state = POOL__TASK_FREED;
-    core->cells_out--;
-    if (pool__unlikely(core->pool == NULL))
-        core->wake = true;
-#ifndef POOL_DEBUG /* else it stays as it is, to tell who frees it again */
-    pool__cell_free(&core->cells, task);
-#endif
+    pool__task_free_cell(core, task);
 }
 
-static void
-free_if_done(struct pool_future *task)
+void
+pool__task_free_if_done(struct pool_future *task)
 {
     if (task->refs != 0 || task->lent || !pool__task_settled(task))
         return;
@@ -253,13 +238,6 @@ pool__task_unmake(struct pool_future *task)
     free_cell(task);
 }
 
-pool__hot void
-pool__task_unref(struct pool_future *task)
-{
-    task->refs--;
-    free_if_done(task);
-}
-
 /* The arguments of a task that settles: nobody will send them again. A
  * channel that still reads them gives them back first. */
 static void
@@ -277,7 +255,7 @@ pool__task_returned(struct pool_future *task)
     task->lent = false;
     if (task->state == POOL__TASK_FAILED || task->state == POOL__TASK_CANCELLED)
         drop_arguments(task);
-    free_if_done(task);
+    pool__task_free_if_done(task);
 }
 
 /* ---- watchers --------------------------------------------------------- */
@@ -319,10 +297,7 @@ tell_watchers(struct pool_future *task)
 static void
 settle(struct pool_future *task, enum pool__task_state state, int code)
 {
-    task->state = (uint8_t)state;
-    task->code = code;
-    task->proc = NULL;
-    task->core->unsettled--;
+    pool__task_conclude(task, state, code);
     if (pool__unlikely(task->core->drain_wanted))
         task->core->wake = true;
     if (pool__unlikely(task->watchers != NULL)) {
@@ -330,19 +305,17 @@ settle(struct pool_future *task, enum pool__task_state state, int code)
         tell_watchers(task);
         task->refs--;
     }
-    free_if_done(task);
+    pool__task_free_if_done(task);
 }
 
 static const pool_failure_t out_of_memory = {.code = POOL_ENOMEM,
     .message = "no memory for the result",
     .exit_status = -1};
 
-pool__hot void
-pool__task_value(
+void
+pool__task_value_slowly(
     struct pool_future *task, const void *data, size_t size, void *block)
 {
-    struct pool__stats *stats = &task->core->stats;
-
     if (block == NULL && size > POOL__TASK_ROOM) {
         block = pool__malloc(size);
         if (block == NULL) {
@@ -351,9 +324,7 @@ pool__task_value(
         }
         memcpy(block, data, size);
     }
-    stats->queued_bytes -= task->size;
-    stats->bytes_received += size;
-    stats->completed++;
+    pool__stats_completed(&task->core->stats, task->size, size);
     drop_block(task);
     task->block = block;
     task->size = (uint32_t)size;

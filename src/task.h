@@ -4,6 +4,7 @@
 #define POOL_SRC_TASK_H
 
 #include <pthread.h>
+#include <string.h>
 
 #include "list.h"
 #include "mem.h"
@@ -131,7 +132,7 @@ pool__core_listen(struct pool__core *core, bool listens)
 
 /* A pending task with room for SIZE bytes, one caller. block: the caller's
  * payload, which is taken over; NULL: make room. NULL: out of memory. */
-struct pool_future *pool__task_new(
+static inline struct pool_future *pool__task_new(
     struct pool__core *core, size_t size, void *block);
 /* It never started: forget it as if it had not been. An owned payload stays
  * the caller's. */
@@ -145,7 +146,7 @@ pool__task_data(struct pool_future *task)
 }
 
 /* One caller, or the channel that the payload was lent to, has done with it. */
-void pool__task_unref(struct pool_future *task);
+static inline void pool__task_unref(struct pool_future *task);
 void pool__task_returned(struct pool_future *task);
 
 void pool__task_watch(struct pool_future *task, struct pool__watcher *watcher);
@@ -157,7 +158,7 @@ void pool__task_unwatch(
  * channel holds. The task may be gone afterwards.
  * value: bytes are copied; with block, they are its beginning and the task
  *   takes it over. Out of memory settles it as failed. */
-void pool__task_value(
+static inline void pool__task_value(
     struct pool_future *task, const void *data, size_t size, void *block);
 /* failure's texts are copied; its other members are taken as they are. */
 void pool__task_failed(struct pool_future *task, const pool_failure_t *failure);
@@ -185,6 +186,103 @@ static inline bool
 pool__task_settled(const struct pool_future *task)
 {
     return task->state != POOL__TASK_PENDING;
+}
+
+/* ---- what most tasks come to, inline ------------------------------------- */
+
+struct pool_future *pool__task_new_with_block(
+    struct pool__core *core, size_t size, void *block);
+
+static inline struct pool_future *
+pool__task_new_cell(struct pool__core *core, size_t size)
+{
+    struct pool_future *task = pool__cell_alloc(&core->cells);
+
+    if (pool__unlikely(task == NULL))
+        return NULL;
+    memset(task, 0, offsetof(struct pool_future, room));
+    pool__list_init(&task->node);
+    task->core = core;
+    task->size = (uint32_t)size;
+    task->refs = 1;
+    core->cells_out++;
+    core->unsettled++;
+    core->stats.queued_bytes += size;
+    return task;
+}
+
+static inline struct pool_future *
+pool__task_new(struct pool__core *core, size_t size, void *block)
+{
+    return pool__likely(block == NULL && size <= POOL__TASK_ROOM)
+               ? pool__task_new_cell(core, size)
+               : pool__task_new_with_block(core, size, block);
+}
+
+/* Nobody holds it: free it, if it has settled and no channel reads it. */
+void pool__task_free_if_done(struct pool_future *task);
+void pool__task_value_slowly(
+    struct pool_future *task, const void *data, size_t size, void *block);
+
+/* Nothing hangs on it that is to be given back with it. */
+static inline bool
+pool__task_is_bare(const struct pool_future *task)
+{
+    return task->block == NULL && task->extra == NULL && !task->lent;
+}
+
+static inline void
+pool__task_free_cell(struct pool__core *core, struct pool_future *task)
+{
+    task->state = POOL__TASK_FREED;
+    core->cells_out--;
+    if (pool__unlikely(core->pool == NULL))
+        core->wake = true;
+#ifndef POOL_DEBUG /* else it stays as it is, to tell who frees it again */
+    pool__cell_free(&core->cells, task);
+#endif
+}
+
+static inline void
+pool__task_unref(struct pool_future *task)
+{
+    if (pool__unlikely(--task->refs != 0))
+        return;
+    if (pool__likely(
+            task->state == POOL__TASK_VALUE && pool__task_is_bare(task)))
+        pool__task_free_cell(task->core, task);
+    else
+        pool__task_free_if_done(task);
+}
+
+/* It has settled: who watches it is not told yet. */
+static inline void
+pool__task_conclude(
+    struct pool_future *task, enum pool__task_state state, int code)
+{
+    task->state = (uint8_t)state;
+    task->code = code;
+    task->proc = NULL;
+    task->core->unsettled--;
+}
+
+static inline void
+pool__task_value(
+    struct pool_future *task, const void *data, size_t size, void *block)
+{
+    struct pool__core *core = task->core;
+
+    if (pool__unlikely(block != NULL || size > POOL__TASK_ROOM ||
+                       !pool__task_is_bare(task) || task->watchers != NULL ||
+                       task->refs == 0 || core->drain_wanted)) {
+        pool__task_value_slowly(task, data, size, block);
+        return;
+    }
+    pool__stats_completed(&core->stats, task->size, size);
+    task->size = (uint32_t)size;
+    if (size != 0)
+        memcpy(task->room, data, size);
+    pool__task_conclude(task, POOL__TASK_VALUE, 0);
 }
 
 #endif

@@ -14,6 +14,9 @@
 /* Each task comes through this function: the small ones of the same file that
  * it calls become part of it. */
 #define pool__hot __attribute__((flatten))
+/* And this one is no part of any: what is rare, beside what is common and
+ * then needs no registers saved. */
+#define pool__apart __attribute__((noinline))
 
 #define pool__container(pointer, type, member)                                 \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

@@ -151,8 +151,9 @@ send_frame(
     }
     if (frame->size != 0 && payload != place)
         memcpy(place, payload, frame->size);
-    memset(place + frame->size, 0,
-        (size_t)extent - POOL__FRAME_HEADER - frame->size);
+    size_t padding = (size_t)extent - POOL__FRAME_HEADER - frame->size;
+    if (padding != 0)
+        memset(place + frame->size, 0, padding);
     pool__frame_put(pool__outbox_place(&w->out), frame);
     publish(w, extent);
 }
@@ -228,7 +229,7 @@ publish_resident(struct worker *w)
         pool__store(&w->region->rss, bytes);
 }
 
-static void
+pool__hot static void
 run_call(struct worker *w, const struct pool__frame *frame, const void *payload)
 {
     struct pool_call *call = &w->call;
@@ -398,6 +399,8 @@ stop(struct worker *w, uint64_t scatter)
 static void
 stop_aside(struct worker *w)
 {
+    if (pool__likely(w->line.aside == NULL))
+        return;
     for (size_t i = 0; i < w->line.aside_count; i++)
         stop(w, w->line.aside[i]);
     pool__line_clear(&w->line);

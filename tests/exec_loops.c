@@ -325,6 +325,63 @@ beside_other_handles(const struct drive *d)
     drive_destroy(d, pool);
 }
 
+/* A function that takes no time, most of the time: 1 is a nap. */
+static int
+task_quick_or_nap_or_gate(pool_call_t *call)
+{
+    uint64_t gate;
+    int rc = pool_call_args(call, "t", &gate);
+
+    if (rc == 0 && gate == 1)
+        rc = usleep(2000);
+    else if (rc == 0 && gate != 0 && !test_await((int *)(uintptr_t)gate, 1))
+        rc = 2;
+    return rc;
+}
+
+static pool_future_t *
+submit_quick(pool_t *pool, uint64_t gate)
+{
+    pool_future_t *f = NULL;
+
+    ck_assert_int_eq(
+        pool_submit(pool, &f, task_quick_or_nap_or_gate, "t", gate), 0);
+    return f;
+}
+
+/* A worker is looked at each 10 ms while it holds more than the task that it
+ * runs. A nap and a long task follow one that ran alone until the looks had
+ * ceased: what the nap gives stands in the worker's buffer while the long task
+ * runs, and is seen. */
+static void
+what_follows_a_lone_task_is_seen(const struct drive *d)
+{
+    pool_t *pool = drive_pool(d, 1);
+    int *gates = test_shared(2 * sizeof *gates), ticks = 0;
+    uv_timer_t timer;
+
+    ck_assert_int_eq(uv_timer_init(drive_loop(), &timer), 0);
+    timer.data = &ticks;
+    for (int round = 1; round <= 5; round++) {
+        gates[0] = gates[1] = 0;
+        for (int i = 0; i < 300; i++) /* learn that it is quick */
+            ck_assert_int_eq(drive_end(d, submit_quick(pool, 0)), 0);
+        pool_future_t *first = submit_quick(pool, ADDRESS(&gates[0]));
+        uv_timer_start(&timer, tick, 25, 0);
+        drive_until_word(d, &ticks, round);
+        pool_future_t *nap = submit_quick(pool, 1);
+        pool_future_t *last = submit_quick(pool, ADDRESS(&gates[1]));
+        raise_word(&gates[0], 1);
+        ck_assert_int_eq(drive_end(d, first), 0);
+        ck_assert_int_eq(drive_end(d, nap), 0);
+        ck_assert(!pool_future_done(last));
+        raise_word(&gates[1], 1);
+        ck_assert_int_eq(drive_end(d, last), 0);
+    }
+    uv_close((uv_handle_t *)&timer, NULL);
+    drive_destroy(d, pool);
+}
+
 /* ---- children and signals of the host -------------------------------------
  */
 
@@ -506,6 +563,8 @@ static const struct drive_case cases[] = {
     {"destroyed_in_the_loop", destroyed_in_the_loop, IN_HOST},
     {"two_pools_in_one_loop", two_pools_in_one_loop, IN_HOST},
     {"beside_other_handles", beside_other_handles, IN_HOST},
+    {"what_follows_a_lone_task_is_seen", what_follows_a_lone_task_is_seen,
+        IN_HOST},
     {"beside_uv_spawn", beside_uv_spawn, IN_HOST},
     {"waiting_for_all_children", waiting_for_all_children, IN_ALL},
     {"signals_are_the_hosts", signals_are_the_hosts, IN_ALL},

@@ -147,6 +147,132 @@ all_workers_run_at_once(int unused)
     test_end();
 }
 
+static int
+task_nothing(pool_call_t *call)
+{
+    (void)call;
+    return 0;
+}
+
+static int
+task_gate_or_nothing(pool_call_t *call)
+{
+    const void *gate;
+    size_t size;
+
+    pool_call_bytes(call, &gate, &size);
+    if (size != sizeof(int *))
+        return 0;
+    int *word;
+    memcpy(&word, gate, sizeof word);
+    return test_await(word, 1) ? 0 : 2;
+}
+
+static pool_future_t *
+submit_bytes(pool_t *pool, pool_fn fn, const void *data, size_t size)
+{
+    pool_future_t *f = NULL;
+
+    ck_assert_int_eq(pool_submit_bytes(pool, &f, NULL, fn, data, size), 0);
+    return f;
+}
+
+static void
+expect(pool_future_t *f)
+{
+    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), 0);
+    pool_future_free(f);
+}
+
+static void
+learn_that_it_is_quick(pool_t *pool, pool_fn fn)
+{
+    for (int i = 0; i < 300; i++)
+        expect(submit_bytes(pool, fn, NULL, 0));
+}
+
+/* Quick tasks that come one by one go to one worker in a row, without asking
+ * for each. However many there are, all are sent. */
+static void
+quick_tasks_in_a_row(int unused)
+{
+    enum { MOST = 200 };
+    pool_future_t *f[MOST];
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    learn_that_it_is_quick(pool, task_nothing);
+    for (int n = 1; n <= MOST; n++) {
+        for (int i = 0; i < n; i++)
+            f[i] = submit_bytes(pool, task_nothing, NULL, 0);
+        for (int i = n - 1; i >= 0; i--)
+            expect(f[i]);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* As many workers as there are tasks, though one takes them all in a row. */
+static void
+quick_tasks_in_a_row_bring_workers(int unused)
+{
+    enum { N = 20, WORKERS = 3 };
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_stats_t stats = POOL_STATS_INIT;
+    pool_future_t *f[N];
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    options.workers = WORKERS;
+    options.min_workers = 1;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    learn_that_it_is_quick(pool, task_nothing);
+    ck_assert_int_eq(pool_stats(pool, &stats), 0);
+    ck_assert_uint_eq(stats.workers_started, 1);
+    for (int i = 0; i < N; i++)
+        f[i] = submit_bytes(pool, task_nothing, NULL, 0);
+    for (int i = 0; i < N; i++)
+        expect(f[i]);
+    while (stats.workers_started < WORKERS) {
+        ck_assert_int_eq(pool_poll(pool, 5), 0);
+        ck_assert_int_eq(pool_stats(pool, &stats), 0);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Nor is more sent to a worker in a row than pipe and buffer take. */
+static void
+quick_tasks_in_a_row_have_room(int unused)
+{
+    enum { N = 60, SIZE = 60000, MOST = 2 << 20 };
+    static unsigned char payload[SIZE];
+    pool_stats_t before = POOL_STATS_INIT, after = POOL_STATS_INIT;
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *f[N], *first;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    learn_that_it_is_quick(pool, task_gate_or_nothing);
+    first = submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
+    ck_assert_int_eq(pool_stats(pool, &before), 0);
+    for (int i = 0; i < N; i++)
+        f[i] = submit_bytes(pool, task_gate_or_nothing, payload, SIZE);
+    ck_assert_int_eq(pool_stats(pool, &after), 0);
+    ck_assert_uint_lt(after.bytes_sent - before.bytes_sent, MOST);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    expect(first);
+    for (int i = 0; i < N; i++)
+        expect(f[i]);
+    pool_destroy(pool);
+    test_end();
+}
+
 /* What a dead worker had not begun runs elsewhere, in order, once. */
 static int
 task_log_order(pool_call_t *call)
@@ -355,6 +481,9 @@ static const struct test tests[] = {
     {"a_stopped_worker_keeps_nothing", a_stopped_worker_keeps_nothing},
     {"nothing_waits_behind_a_long_task", nothing_waits_behind_a_long_task},
     {"a_reply_behind_a_long_task_is_seen", a_reply_behind_a_long_task_is_seen},
+    {"quick_tasks_in_a_row", quick_tasks_in_a_row},
+    {"quick_tasks_in_a_row_bring_workers", quick_tasks_in_a_row_bring_workers},
+    {"quick_tasks_in_a_row_have_room", quick_tasks_in_a_row_have_room},
     {"all_workers_run_at_once", all_workers_run_at_once},
     {"unbegun_tasks_keep_their_order", unbegun_tasks_keep_their_order},
     {"a_million_cancelled", a_million_cancelled},

@@ -1,0 +1,130 @@
+/* The scheduler: what workers answer. */
+#include "sched.h"
+
+#include "proto.h"
+
+/* The mean of the last eight or so; at least 1, and no more than fits. */
+static void
+measure(uint32_t *mean_ns, uint64_t ns)
+{
+    int32_t mean = (int32_t)*mean_ns;
+    int32_t last = ns < INT32_MAX ? (int32_t)ns : INT32_MAX;
+
+    if (pool__unlikely(mean == 0))
+        mean = last;
+    mean += (last - mean) / 8;
+    *mean_ns = mean > 0 ? (uint32_t)mean : 1;
+}
+
+/* A worker said what it may not say about a task; the channel is not asked
+ * any more. */
+static void
+broke_protocol(
+    struct pool__proc *proc, struct pool_future *task, const char *what)
+{
+    pool_failure_t failure = {.code = POOL_EPROTO,
+        .message = what,
+        .pid = proc->pid,
+        .exit_status = -1};
+
+    pool__task_failed(task, &failure);
+    pool__channel_violate(&proc->channel, what);
+}
+
+static bool
+is_retried(
+    const struct pool__sched *s, const struct pool_future *task, int code)
+{
+    const struct pool__task_extra *extra = task->extra;
+
+    if (extra == NULL || task->attempts > extra->retries ||
+        s->table->wanted == 0)
+        return false; /* none left, or nobody to run it */
+    return code == POOL_EDIED ||
+           (code == POOL_EDEADLINE &&
+               (extra->retry_on & POOL_RETRY_DEADLINE)) ||
+           (code == POOL_ETASK && (extra->retry_on & POOL_RETRY_TASK));
+}
+
+void
+pool__sched_failed(struct pool__sched *s, struct pool_future *task,
+    const pool_failure_t *failure)
+{
+    if (!is_retried(s, task, failure->code)) {
+        pool__task_failed(task, failure);
+        return;
+    }
+    task->proc = NULL;
+    s->core->stats.retried++;
+    pool__queue_append(&s->queue, task);
+}
+
+static void
+fail_as_told(struct pool__sched *s, struct pool__proc *proc,
+    struct pool_future *task, const struct pool__frame *frame,
+    const void *payload)
+{
+    struct pool__error error;
+
+    if (!pool__error_decode(payload, frame->size, &error)) {
+        broke_protocol(proc, task, "an error that is none");
+        return;
+    }
+    pool_failure_t failure = {.code = error.code,
+        .task_code = error.task_code,
+        .message = error.message,
+        .pid = proc->pid,
+        .exit_status = -1};
+    pool__sched_failed(s, task, &failure);
+}
+
+pool__hot void
+pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
+    struct pool_future *task, const struct pool__frame *frame,
+    const void *payload, void *block)
+{
+    uint64_t *queued = &proc->sched.queued_ns;
+    uint64_t ns = pool__duration_unpack(frame->flags);
+
+    pool__channel_fetch(&proc->channel, sizeof *task);
+    proc->useful = true;
+    proc->sched.slow = false;
+    if (pool__unlikely(pool__peers_inside(pool__member_of(task)))) {
+        pool__free(block);
+        broke_protocol(proc, task, "a result from inside a collective");
+        return;
+    }
+    measure(pool__sched_mean(s, task), ns);
+    pool__durations_add(&s->core->stats.run_time, frame->flags, ns);
+    *queued -= pool__min(*queued, task->estimate_ns);
+    if (pool__likely(frame->type == POOL__FRAME_REPLY &&
+                     frame->size <= s->table->template.max_result)) {
+        pool__task_value(task, payload, frame->size, block);
+        return;
+    }
+    if (frame->type == POOL__FRAME_REPLY)
+        broke_protocol(proc, task, "a result above the limit");
+    else
+        fail_as_told(s, proc, task, frame, payload);
+    pool__free(block);
+}
+
+void
+pool__sched_progress(struct pool__sched *s, struct pool__proc *proc)
+{
+    pool__sched_place(s, proc);
+    if (pool__unlikely(proc->sched.timed))
+        pool__sched_watch_deadline(s, proc);
+    pool__life_look(s, proc);
+    pool__sched_run(s);
+}
+
+void
+pool__sched_ready(struct pool__sched *s, struct pool__proc *proc)
+{
+    s->core->stats.workers_started++;
+    pool__sched_place(s, proc);
+    pool__sched_run(s);
+    pool__life_look(s, proc);
+    pool__life_release(s);
+}
