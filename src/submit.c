@@ -307,7 +307,7 @@ enter(pool_t *pool, const pool_task_options_t *options, const char *who)
 }
 
 /* Make a task of what FORMAT says. */
-static int
+pool__hot static int
 prepare_encoded(struct pool *pool, const char *who, pool_fn fn,
     const pool_task_options_t *options, const char *format, va_list args,
     struct pool_future **task)
