@@ -193,6 +193,11 @@ pool__task_settled(const struct pool_future *task)
 struct pool_future *pool__task_new_with_block(
     struct pool__core *core, size_t size, void *block);
 
+_Static_assert(offsetof(struct pool_future, room) <= 112,
+    "a new member is set in pool__task_new_cell");
+
+/* Member by member: a memset of this size becomes `rep stos`, which takes some
+ * 15 ns to begin. */
 static inline struct pool_future *
 pool__task_new_cell(struct pool__core *core, size_t size)
 {
@@ -200,11 +205,26 @@ pool__task_new_cell(struct pool__core *core, size_t size)
 
     if (pool__unlikely(task == NULL))
         return NULL;
-    memset(task, 0, offsetof(struct pool_future, room));
     pool__list_init(&task->node);
     task->core = core;
+    task->block = NULL;
+    task->submitted_ns = 0;
+    task->proc = NULL;
+    task->ordinal = 0;
+    task->number = 0;
+    task->tag = 0;
+    task->watchers = NULL;
+    task->extra = NULL;
     task->size = (uint32_t)size;
+    task->estimate_ns = 0;
     task->refs = 1;
+    task->sends = 0;
+    task->function = 0;
+    task->state = POOL__TASK_PENDING;
+    task->priority = 0;
+    task->lent = task->owned = task->marked = false;
+    task->attempts = 0;
+    task->losses = 0;
     core->cells_out++;
     core->unsettled++;
     core->stats.queued_bytes += size;
