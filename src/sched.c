@@ -23,7 +23,7 @@
 #define LOOKS 4     /* at workers that may take a task */
 #define SWEEP_MS 10
 #define SAMPLED_FIRST 1024u /* tasks whose time in the queue is measured */
-#define SAMPLED_EACH 16u    /* and of the later ones every so many'th */
+#define SAMPLED_EACH 64u    /* and of the later ones every so many'th */
 
 static struct pool__proc *
 proc_at(struct pool__list *node)
