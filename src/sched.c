@@ -293,8 +293,8 @@ give_run(
     if (pool__list_empty(&proc->sched.dirty))
         pool__list_append(&s->dirty, &proc->sched.dirty);
     pool__sched_keep_sweeping(s);
-    if (task == NULL && !pool__list_empty(&proc->sched.place) &&
-        !wakes_idle(s, 0)) {
+    bool fed = proc->channel.held != 0 && !pool__list_empty(&proc->sched.place);
+    if (task == NULL && fed && !wakes_idle(s, 0)) {
         s->run.proc = proc;
         s->run.left = left;
     }
@@ -372,8 +372,9 @@ join_run(struct pool__sched *s, struct pool_future *task)
         !pool__list_empty(&s->ranks) || pool__member_of(task) != NULL ||
         s->halted || !runs_on(s, proc, task))
         return false;
+    s->run.left--;
     give(s, proc, task);
-    if (--s->run.left == 0 || !pool__channel_has_room(&proc->channel))
+    if (s->run.left == 0 || !pool__channel_has_room(&proc->channel))
         pool__sched_place(s, proc);
     if (pool__list_empty(&proc->sched.dirty))
         pool__list_append(&s->dirty, &proc->sched.dirty);
