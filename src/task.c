@@ -1,9 +1,9 @@
 /* Tasks.
  *
- * Invariants: a task leaves PENDING once, in settle. It is freed when it has
- * settled, no caller holds it and no channel reads its payload. Who watches it
- * is told in the order of coming; a user's callback is a watcher that becomes
- * a notice. */
+ * Invariants: a task leaves PENDING once, in pool__task_settle. It is freed
+ * when it has settled, no caller holds it and no channel reads its payload. Who
+ * watches it is told in the order of coming; a user's callback is a watcher that
+ * becomes a notice. */
 #define _GNU_SOURCE
 #include "task.h"
 
@@ -293,14 +293,12 @@ tell_watchers(struct pool_future *task)
 
 /* ---- settling --------------------------------------------------------- */
 
-/* The one place where a future settles. */
-static void
-settle(struct pool_future *task, enum pool__task_state state, int code)
+void
+pool__task_tell(struct pool_future *task)
 {
-    pool__task_conclude(task, state, code);
-    if (pool__unlikely(task->core->drain_wanted))
+    if (task->core->drain_wanted)
         task->core->wake = true;
-    if (pool__unlikely(task->watchers != NULL)) {
+    if (task->watchers != NULL) {
         task->refs++; /* a watcher may free it */
         tell_watchers(task);
         task->refs--;
@@ -330,7 +328,7 @@ pool__task_value_slowly(
     task->size = (uint32_t)size;
     if (block == NULL && size != 0)
         memcpy(task->room, data, size);
-    settle(task, POOL__TASK_VALUE, 0);
+    pool__task_settle(task, POOL__TASK_VALUE, 0);
 }
 
 /* One block: the record, then its texts. */
@@ -363,7 +361,7 @@ pool__task_failed(struct pool_future *task, const pool_failure_t *failure)
     if (task->failure != NULL)
         task->failure->attempts = task->attempts;
     drop_arguments(task);
-    settle(task, POOL__TASK_FAILED, failure->code);
+    pool__task_settle(task, POOL__TASK_FAILED, failure->code);
 }
 
 void
@@ -372,7 +370,7 @@ pool__task_cancelled(struct pool_future *task)
     task->core->stats.queued_bytes -= task->size;
     task->core->stats.cancelled++;
     drop_arguments(task);
-    settle(task, POOL__TASK_CANCELLED, POOL_ECANCELED);
+    pool__task_settle(task, POOL__TASK_CANCELLED, POOL_ECANCELED);
 }
 
 const pool_failure_t *

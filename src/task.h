@@ -275,34 +275,39 @@ pool__task_unref(struct pool_future *task)
         pool__task_free_if_done(task);
 }
 
-/* It has settled: who watches it is not told yet. */
+/* Tell whoever is to hear that it has settled, and free it if it is done. */
+void pool__task_tell(struct pool_future *task);
+
+/* The one place where a future settles. */
 static inline void
-pool__task_conclude(
+pool__task_settle(
     struct pool_future *task, enum pool__task_state state, int code)
 {
+    struct pool__core *core = task->core;
+
     task->state = (uint8_t)state;
     task->code = code;
     task->proc = NULL;
-    task->core->unsettled--;
+    core->unsettled--;
+    if (pool__unlikely(
+            core->drain_wanted || task->watchers != NULL || task->refs == 0))
+        pool__task_tell(task);
 }
 
 static inline void
 pool__task_value(
     struct pool_future *task, const void *data, size_t size, void *block)
 {
-    struct pool__core *core = task->core;
-
     if (pool__unlikely(block != NULL || size > POOL__TASK_ROOM ||
-                       !pool__task_is_bare(task) || task->watchers != NULL ||
-                       task->refs == 0 || core->drain_wanted)) {
+                       !pool__task_is_bare(task))) {
         pool__task_value_slowly(task, data, size, block);
         return;
     }
-    pool__stats_completed(&core->stats, task->size, size);
+    pool__stats_completed(&task->core->stats, task->size, size);
     task->size = (uint32_t)size;
     if (size != 0)
         memcpy(task->room, data, size);
-    pool__task_conclude(task, POOL__TASK_VALUE, 0);
+    pool__task_settle(task, POOL__TASK_VALUE, 0);
 }
 
 #endif
