@@ -1,9 +1,9 @@
 /* Tasks.
  *
  * Invariants: a task leaves PENDING once, in pool__task_settle. It is freed
- * when it has settled, no caller holds it and no channel reads its payload. Who
- * watches it is told in the order of coming; a user's callback is a watcher that
- * becomes a notice. */
+ * when it has settled, no caller holds it and no channel reads its payload.
+ * Who watches it is told in the order of coming; a user's callback is a watcher
+ * that becomes a notice. */
 #define _GNU_SOURCE
 #include "task.h"
 
