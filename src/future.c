@@ -43,14 +43,6 @@ await(struct pool_future *future, int timeout_ms, const char *who)
             : pool_strerror(future->code));
 }
 
-/* Whether it has a value and nothing else is to be asked. */
-static inline bool
-is_at_hand(const struct pool_future *future, int timeout_ms)
-{
-    return future != NULL && timeout_ms >= -1 && pool__owns(future->core) &&
-           future->state == POOL__TASK_VALUE;
-}
-
 pool__hot int
 pool_future_result(
     pool_future_t *future, int timeout_ms, const char *format, ...)
@@ -74,6 +66,14 @@ pool_future_result(
     }
     pool__leave(core);
     return rc;
+}
+
+/* Whether it has a value and nothing else is to be asked. */
+static inline bool
+is_at_hand(const struct pool_future *future, int timeout_ms)
+{
+    return future != NULL && timeout_ms >= -1 && pool__owns(future->core) &&
+           future->state == POOL__TASK_VALUE;
 }
 
 /* Give what its result is, and leave. */
