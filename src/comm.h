@@ -42,8 +42,9 @@ struct pool_comm {
     struct pool__store store;
 };
 
-/* What the last collective gave is no longer needed. */
+/* Give back what a store holds. */
 void pool__comm_clear_store(struct pool_comm *comm);
+/* What the last collective gave is no longer needed. */
 static inline void
 pool__comm_clear(struct pool_comm *comm)
 {

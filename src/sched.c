@@ -271,6 +271,14 @@ runs_on(struct pool__sched *s, const struct pool__proc *proc,
     return task->estimate_ns < QUICK_NS && proc->sched.queued_ns < AHEAD_NS;
 }
 
+/* Something is buffered for it. */
+static void
+has_frames(struct pool__sched *s, struct pool__proc *proc)
+{
+    if (pool__list_empty(&proc->sched.dirty))
+        pool__list_append(&s->dirty, &proc->sched.dirty);
+}
+
 /* Give PROC the task and, if they are quick, those that follow. */
 static void
 give_run(
@@ -290,8 +298,7 @@ give_run(
             break;
     }
     pool__sched_place(s, proc);
-    if (pool__list_empty(&proc->sched.dirty))
-        pool__list_append(&s->dirty, &proc->sched.dirty);
+    has_frames(s, proc);
     pool__sched_keep_sweeping(s);
     bool fed = proc->channel.held != 0 && !pool__list_empty(&proc->sched.place);
     if (task == NULL && fed && !wakes_idle(s, 0)) {
@@ -362,47 +369,51 @@ grow(struct pool__sched *s)
     pool__table_fill(table);
 }
 
-/* Whether a new task went on with the run that the last one was part of. */
-pool__hot pool__apart static bool
+/* A new task goes on with the run that the last one was part of: who has it.
+ * NULL: it can't. */
+pool__hot pool__apart static struct pool__proc *
 join_run(struct pool__sched *s, struct pool_future *task)
 {
     struct pool__proc *proc = s->run.proc;
 
-    if (pool__queue_first(&s->queue) != NULL || !pool__list_empty(&s->groups) ||
-        !pool__list_empty(&s->ranks) || pool__member_of(task) != NULL ||
-        s->halted || !runs_on(s, proc, task))
-        return false;
+    if (pool__queue_first(&s->queue) != NULL || pool__member_of(task) != NULL ||
+        !runs_on(s, proc, task))
+        return NULL;
     s->run.left--;
     give(s, proc, task);
     if (s->run.left == 0 || !pool__channel_has_room(&proc->channel))
         pool__sched_place(s, proc);
-    if (pool__list_empty(&proc->sched.dirty))
-        pool__list_append(&s->dirty, &proc->sched.dirty);
-    if (pool__channel_wants_flush(&proc->channel))
-        flush_one(s, proc);
-    return true;
+    has_frames(s, proc);
+    return proc;
 }
 
-/* Where it belongs, and on to whoever takes it. */
-static void
+/* A new task, or the group that it completes, goes where it belongs. The run is
+ * over: who follows asks whose turn it is. Who was given the last one; NULL:
+ * nobody. */
+static struct pool__proc *
 enqueue(struct pool__sched *s, struct pool_future *task)
 {
+    s->run.left = 0;
     if (pool__unlikely(pool__member_of(task) != NULL))
         pool__group_came(task);
     else
         pool__queue_append(&s->queue, task);
-    struct pool__proc *proc = dispatch(s);
-    if (proc != NULL && pool__channel_wants_flush(&proc->channel))
-        flush_one(s, proc);
+    return dispatch(s);
 }
 
 void
 pool__sched_submit(struct pool__sched *s, struct pool_future *task)
 {
+    struct pool__proc *proc = NULL;
+
     if (task->number <= SAMPLED_FIRST || task->number % SAMPLED_EACH == 0)
         task->submitted_ns = pool__now_ns();
-    if (s->run.left == 0 || !join_run(s, task))
-        enqueue(s, task);
+    if (s->run.left != 0)
+        proc = join_run(s, task);
+    if (proc == NULL)
+        proc = enqueue(s, task);
+    if (proc != NULL && pool__channel_wants_flush(&proc->channel))
+        flush_one(s, proc);
     if (pool__unlikely(s->core->unsettled > (size_t)s->table->wanted &&
                        s->table->wanted < s->table->workers))
         grow(s);

@@ -367,6 +367,7 @@ bool
 pool__sched_cancel_some(struct pool__sched *s, bool running)
 {
     s->halted = true;
+    s->run.left = 0;
     pool__table_each(proc, s->table)
     {
         bool some = proc->state != POOL__PROC_GONE && cancel_sent(s, proc);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool.h"
+
 #define ADDRESS(p) ((uint64_t)(uintptr_t)(p))
 
 static int
@@ -236,10 +238,12 @@ quick_tasks_in_a_row_bring_workers(int unused)
         f[i] = submit_bytes(pool, task_nothing, NULL, 0);
     for (int i = 0; i < N; i++)
         expect(f[i]);
-    while (stats.workers_started < WORKERS) {
+    for (int i = 0; i < PATIENCE_MS / 5 && stats.workers_started < WORKERS;
+         i++) {
         ck_assert_int_eq(pool_poll(pool, 5), 0);
         ck_assert_int_eq(pool_stats(pool, &stats), 0);
     }
+    ck_assert_uint_eq(stats.workers_started, WORKERS);
     pool_destroy(pool);
     test_end();
 }
@@ -269,6 +273,54 @@ quick_tasks_in_a_row_have_room(int unused)
     expect(first);
     for (int i = 0; i < N; i++)
         expect(f[i]);
+    pool_destroy(pool);
+    test_end();
+}
+
+static int
+rank_meets(pool_call_t *call, void *model, const pool_rows_t *rows)
+{
+    (void)model;
+    (void)rows;
+    return pool_barrier(pool_call_comm(call));
+}
+
+/* Quick tasks that follow a group which waits ask whose turn it is. */
+static void
+a_group_ends_a_row_of_quick_tasks(int unused)
+{
+    enum { RANKS = 2 };
+    double values[RANKS] = {0};
+    pool_job_t job = POOL_JOB_INIT;
+    int *gate = test_shared(sizeof *gate);
+    pool_scatter_t *scatter = NULL;
+    pool_future_t *busy, *quick;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(RANKS);
+    learn_that_it_is_quick(pool, task_nothing);
+    ck_assert_int_eq(
+        pool_submit(pool, &busy, task_wait_for, "t", ADDRESS(gate)), 0);
+    while (!pool_future_running(busy))
+        ck_assert_int_eq(pool_poll(pool, 5), 0);
+    quick = submit_bytes(pool, task_nothing, NULL, 0);
+    ck_assert_uint_ne(pool->sched.run.left, 0);
+    job.execute = rank_meets;
+    job.values = values;
+    job.rows = RANKS;
+    job.columns = 1;
+    job.flags = POOL_JOB_PEERS;
+    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
+    ck_assert_uint_eq(pool->sched.run.left, 0);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    expect(busy);
+    expect(quick);
+    for (int i = 0; i < RANKS; i++)
+        ck_assert_int_eq(
+            pool_future_error(pool_scatter_future(scatter, i), PATIENCE_MS), 0);
+    pool_scatter_free(scatter);
     pool_destroy(pool);
     test_end();
 }
@@ -484,6 +536,7 @@ static const struct test tests[] = {
     {"quick_tasks_in_a_row", quick_tasks_in_a_row},
     {"quick_tasks_in_a_row_bring_workers", quick_tasks_in_a_row_bring_workers},
     {"quick_tasks_in_a_row_have_room", quick_tasks_in_a_row_have_room},
+    {"a_group_ends_a_row_of_quick_tasks", a_group_ends_a_row_of_quick_tasks},
     {"all_workers_run_at_once", all_workers_run_at_once},
     {"unbegun_tasks_keep_their_order", unbegun_tasks_keep_their_order},
     {"a_million_cancelled", a_million_cancelled},
