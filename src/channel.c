@@ -17,6 +17,8 @@
 #include "mem.h"
 #include "watch.h"
 
+#define NUDGE 8u         /* bytes; what every frame is a multiple of */
+#define NUDGE_MOST 4096u /* bytes that a pipe takes at once, or not at all */
 #define TICK_BUDGET (1u << 20) /* bytes read from one worker at a time */
 
 int
@@ -41,7 +43,7 @@ pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
         rc = pool__set_nonblocking(results[0]);
     if (rc == 0)
         rc = pool__region_create(
-            &region, segment ? POOL__SEGMENT_END : sizeof *ch->region);
+            &region, segment ? POOL__SEGMENT_END : POOL__REGION_SIZE);
     ch->task_read = tasks[0];
     ch->task_write = tasks[1];
     ch->result_read = results[0];
@@ -52,6 +54,10 @@ pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
     if (rc == 0 && segment)
         (void)pool__segment_map(&ch->segment, region, true);
     if (rc == 0) {
+        ch->out = (struct pool__outbox){.ring = ch->region->tasks,
+            .size = POOL__TASK_BUFFER,
+            .told = &ch->region->task,
+            .taken = &ch->region->task_taken};
         ch->sent = pool__malloc(POOL__RING * sizeof ch->sent[0]);
         rc = ch->sent != NULL ? 0 : POOL_ENOMEM;
     }
@@ -87,7 +93,6 @@ pool__channel_fini(struct pool__channel *ch)
     ch->region = NULL;
     pool__free(ch->sent);
     ch->sent = NULL;
-    pool__buf_fini(&ch->out);
     pool__buf_fini(&ch->behind);
     pool__buf_fini(&ch->rest);
     pool__free(ch->big.block);
@@ -103,29 +108,42 @@ pool__channel_control(struct pool__channel *ch, const struct pool__frame *frame,
     return pool__channel_put(ch, frame, payload);
 }
 
+int
+pool__channel_put_behind(struct pool__channel *ch,
+    const struct pool__frame *frame, const void *payload)
+{
+    size_t extent = (size_t)pool__frame_extent(frame->size);
+    int rc = pool__buf_reserve(&ch->behind, extent);
+
+    if (rc < 0)
+        return rc;
+    pool__channel_compose(
+        ch->behind.bytes + ch->behind.tail, frame, payload, extent);
+    ch->behind.tail += extent;
+    return 0;
+}
+
 /* The large payload of this frame is next. */
-static int
+static void
 put_large(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload, void *whose, bool lent)
 {
-    if (pool__buf_reserve(&ch->out, POOL__FRAME_HEADER) < 0)
-        return POOL_ENOMEM;
-    pool__frame_put(ch->out.bytes + ch->out.tail, frame);
-    ch->out.tail += POOL__FRAME_HEADER;
+    pool__frame_put(pool__outbox_place(&ch->out), frame);
+    pool__outbox_publish(&ch->out, POOL__FRAME_HEADER);
     ch->large.task = whose;
     ch->large.lent = lent;
     ch->large.at = payload;
     ch->large.left = frame->size;
     ch->large.padding = (size_t)(pool__frame_extent(frame->size) -
                                  POOL__FRAME_HEADER - frame->size);
-    return 0;
 }
 
 int
 pool__channel_lend(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload, void *lender)
 {
-    return put_large(ch, frame, payload, lender, true);
+    put_large(ch, frame, payload, lender, true);
+    return 0;
 }
 
 /* Whether no task reads the arguments that lie in the segment. */
@@ -143,6 +161,7 @@ may_place(const struct pool__channel *ch, size_t size)
            arguments_are_read(ch);
 }
 
+/* The worker may see the frame at once. */
 static int
 place(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload)
@@ -152,12 +171,12 @@ place(struct pool__channel *ch, const struct pool__frame *frame,
 
     placed.type = POOL__FRAME_PLACED;
     placed.size = POOL__PLACED_SIZE;
-    if (pool__channel_control(ch, &placed, &size) < 0)
-        return POOL_ENOMEM;
     pool__segment_copy(ch->segment.arguments, payload, frame->size);
-    ch->lodger = ch->tail;
     ch->placed_ns = pool__now_ns();
     ch->has_arguments = true;
+    if (pool__channel_control(ch, &placed, &size) < 0)
+        return POOL_ENOMEM;
+    ch->lodger = ch->tail;
     return 0;
 }
 
@@ -167,8 +186,11 @@ pool__channel_send_large(struct pool__channel *ch, void *task,
 {
     if (may_place(ch, frame->size))
         return place(ch, frame, payload);
-    int rc = put_large(ch, frame, payload, task, false);
-    return rc < 0 ? rc : 1;
+    if (pool__buf_size(&ch->behind) != 0 ||
+        pool__outbox_room(&ch->out) < POOL__FRAME_HEADER)
+        return pool__channel_put_behind(ch, frame, payload);
+    put_large(ch, frame, payload, task, false);
+    return 1;
 }
 
 /* Write N bytes or fewer; what was written, 0 where the pipe is full. */
@@ -182,11 +204,7 @@ write_some(struct pool__channel *ch, const void *from, size_t n)
         pool__pipe_grow(ch->task_write, &ch->grown_out);
         put = pool__write(ch->task_write, from, n);
     }
-    if (put <= 0)
-        return 0;
-    ch->written += (size_t)put;
-    pool__store(&ch->region->sent, ch->written);
-    return (size_t)put;
+    return put > 0 ? (size_t)put : 0;
 }
 
 /* Nothing of the large payload is read any more. */
@@ -202,29 +220,80 @@ large_given_back(struct pool__channel *ch)
         ch->events->payload_sent(ch->owner, whose);
 }
 
-/* Its padding is written next: out is empty and has held the header, so the
- * padding fits. */
+/* Its padding is next. */
 static void
 large_done(struct pool__channel *ch)
 {
-    memset(ch->out.bytes, 0, ch->large.padding);
-    ch->out.tail = ch->large.padding;
+    memset(pool__outbox_place(&ch->out), 0, ch->large.padding);
+    pool__outbox_publish(&ch->out, ch->large.padding);
     large_given_back(ch);
 }
 
-/* True when everything is written. */
+/* What had to wait may stand in the region, as much of it as fits. */
+static void
+put_what_was_behind(struct pool__channel *ch)
+{
+    size_t n = pool__min(
+        pool__buf_size(&ch->behind), (size_t)pool__outbox_room(&ch->out));
+
+    memcpy(pool__outbox_place(&ch->out), ch->behind.bytes + ch->behind.head, n);
+    pool__outbox_publish(&ch->out, n);
+    pool__buf_take(&ch->behind, n);
+}
+
+/* How the worker comes by what is buffered, and nothing else is to be written:
+ * it says that it sleeps and then looks once more; here a frame stands there
+ * before it is asked. So one of the two sees the other. */
+static enum pool__reader
+ask_reader(struct pool__channel *ch)
+{
+    uint64_t seen = POOL__READER_SLEEPS;
+
+    if (ch->large.task != NULL || pool__buf_size(&ch->behind) != 0 ||
+        ch->hungry)
+        return POOL__READER_PIPE;
+    (void)__atomic_compare_exchange_n(&ch->region->reader, &seen,
+        POOL__READER_LOOKS, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return (enum pool__reader)seen;
+}
+
+/* Write N bytes of the region, or fewer. */
+static size_t
+write_kept(struct pool__channel *ch, size_t n)
+{
+    size_t put = write_some(ch, pool__outbox_at(&ch->out, ch->out.start), n);
+
+    pool__outbox_forget(&ch->out, ch->out.start + put);
+    return put;
+}
+
+/* Wake the worker: by all there is, or where that is much by a little of it,
+ * for it looks for the rest itself. A full pipe wakes it too. */
+static void
+nudge(struct pool__channel *ch, size_t n)
+{
+    (void)write_kept(ch, n <= NUDGE_MOST ? n : NUDGE);
+}
+
+/* True when everything is written, or is taken without. */
 static bool
 write_out(struct pool__channel *ch)
 {
     for (;;) {
-        size_t n = pool__buf_size(&ch->out);
+        pool__outbox_skip(&ch->out);
+        size_t n = (size_t)pool__outbox_used(&ch->out);
         if (n != 0) {
-            size_t put = write_some(ch, ch->out.bytes + ch->out.head, n);
-            pool__buf_take(&ch->out, put);
+            enum pool__reader reader = ask_reader(ch);
+            if (reader == POOL__READER_SLEEPS)
+                nudge(ch, n);
+            if (reader != POOL__READER_PIPE)
+                return true;
+            size_t put = write_kept(ch, n);
             if (put < n && (put == 0 || ch->grown_out))
                 return false;
         } else if (ch->large.task != NULL) {
             size_t put = write_some(ch, ch->large.at, ch->large.left);
+            pool__outbox_pass(&ch->out, put);
             ch->large.at += put;
             ch->large.left -= put;
             if (ch->large.left == 0)
@@ -232,9 +301,7 @@ write_out(struct pool__channel *ch)
             else if (put == 0 || pool__budget_over())
                 return false;
         } else if (pool__buf_size(&ch->behind) != 0) {
-            struct pool__buf empty = ch->out;
-            ch->out = ch->behind;
-            ch->behind = empty;
+            put_what_was_behind(ch);
         } else if (ch->hungry && !ch->broken) {
             ch->events->feed(ch->owner);
             if (pool__budget_over())
@@ -264,6 +331,7 @@ pool__channel_flush(struct pool__channel *ch)
         return;
     ch->flushed = ch->tail;
     bool blocked = !write_out(ch);
+    ch->told = ch->out.end;
     if (blocked && !ch->writing)
         pool__watch_start(&ch->writable, UV_WRITABLE, on_writable);
     if (!blocked && ch->writing)
@@ -344,7 +412,7 @@ pool__channel_shut(struct pool__channel *ch)
     ch->broken = true;
     if (ch->open)
         uv_poll_stop(&ch->readable);
-    pool__buf_take(&ch->out, pool__buf_size(&ch->out));
+    ch->out.start = ch->out.end;
     pool__buf_take(&ch->behind, pool__buf_size(&ch->behind));
     if (ch->large.task != NULL)
         large_given_back(ch);

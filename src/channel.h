@@ -6,12 +6,15 @@
 #include <uv.h>
 
 #include "buf.h"
-#include "frame.h"
+#include "outbox.h"
 #include "segment.h"
 
-#define POOL__QUEUE_LIMIT (256u << 10) /* bytes buffered for one worker */
+#define POOL__QUEUE_LIMIT (128u << 10) /* bytes of tasks in its buffer */
 #define POOL__COLLECT_STEP (64u << 10) /* bytes that stay in near caches */
 #define POOL__REPLIES_AHEAD 3u         /* as long as memory takes */
+
+_Static_assert(POOL__QUEUE_LIMIT + 2 * POOL__LARGE <= POOL__TASK_BUFFER,
+    "one more task, and what it needs to be known, fit");
 
 /* What a channel tells. None may destroy it. */
 struct pool__channel_events {
@@ -89,19 +92,20 @@ struct pool__channel {
     /* Tasks in the worker's hands: ordinals head to tail - 1. */
     struct pool__sent *sent; /* a ring of POOL__RING */
     uint64_t head, tail;
-    uint64_t flushed; /* ordinals below are in the pipe or on their way */
-    uint64_t written; /* bytes in all */
+    uint64_t flushed; /* ordinals below were told to it, or are on their way */
     size_t held;      /* of them not taken back */
 
-    struct pool__buf out; /* frames not yet written */
-    bool hungry;          /* there is more than fits: see feed */
-    struct {              /* and after them one large payload */
-        void *task;       /* whose it is, or who lent it; NULL: there is none */
+    struct pool__outbox out; /* frames that it may take from its region */
+    uint64_t told;           /* bytes of them when it was last told */
+    bool hungry;             /* there is more than fits: see feed */
+    struct {                 /* and after them one large payload */
+        void *task; /* whose it is, or who lent it; NULL: there is none */
         bool lent;
         const uint8_t *at;
         size_t left, padding;
     } large;
-    struct pool__buf behind; /* and after that, the library's own frames */
+    struct pool__buf behind; /* and after that what the buffer has no room for,
+                                the library's own frames */
 
     /* The reply stream: PIPED bytes came over the pipe, [0, consumed)
      * are handled or in rest or big. */
@@ -140,7 +144,7 @@ pool__channel_has_room(const struct pool__channel *channel)
     return channel->tail - channel->head < POOL__RING &&
            channel->large.task == NULL &&
            pool__buf_size(&channel->behind) == 0 &&
-           pool__buf_size(&channel->out) < POOL__QUEUE_LIMIT;
+           pool__outbox_used(&channel->out) < POOL__QUEUE_LIMIT;
 }
 /* Send a task; it is buffered, a large one put in the segment if that is free.
  * 0; 1 where the payload is read until payload_sent is told; POOL_ENOMEM.
@@ -155,7 +159,8 @@ int pool__channel_control(struct pool__channel *channel,
  * is told. There must be room for a task. */
 int pool__channel_lend(struct pool__channel *channel,
     const struct pool__frame *frame, const void *payload, void *lender);
-/* Write what is buffered, as far as the pipe takes it. */
+/* See to it that the worker takes what is buffered: where it sleeps, or a large
+ * payload is next, by the pipe, as far as that takes it. */
 void pool__channel_flush(struct pool__channel *channel);
 /* Whether a flush now keeps the worker from running dry. */
 static inline bool
@@ -164,7 +169,7 @@ pool__channel_wants_flush(const struct pool__channel *channel)
     uint64_t waiting = channel->tail - channel->flushed;
 
     return !channel->writing &&
-           (pool__buf_size(&channel->out) >= POOL__LARGE ||
+           (channel->out.end - channel->told >= POOL__LARGE ||
                waiting >= channel->held - pool__min(waiting, channel->held));
 }
 
@@ -220,7 +225,7 @@ pool__channel_look(struct pool__channel *channel, bool looks)
 static inline bool
 pool__channel_replied(const struct pool__channel *channel)
 {
-    return pool__load(&channel->region->end) != channel->consumed;
+    return pool__load(&channel->region->reply.end) != channel->consumed;
 }
 /* How large the worker is, bytes, as it says. */
 uint64_t pool__channel_rss(const struct pool__channel *channel);
@@ -260,24 +265,34 @@ void *pool__channel_abandon(struct pool__channel *channel, bool *claimed);
 int pool__channel_send_large(struct pool__channel *channel, void *task,
     const struct pool__frame *frame, const void *payload);
 
-/* Buffer a frame and its payload. 0 or POOL_ENOMEM. */
-static inline int
-pool__channel_put(struct pool__channel *ch, const struct pool__frame *frame,
-    const void *payload)
+/* Put a frame of EXTENT bytes together. */
+static inline void
+pool__channel_compose(uint8_t *to, const struct pool__frame *frame,
+    const void *payload, size_t extent)
 {
-    struct pool__buf *buf = ch->large.task != NULL ? &ch->behind : &ch->out;
-    size_t extent = (size_t)pool__frame_extent(frame->size);
-
-    int rc = pool__buf_reserve(buf, extent);
-    if (pool__unlikely(rc < 0))
-        return rc;
-    uint8_t *to = buf->bytes + buf->tail;
-    buf->tail += extent;
     pool__frame_put(to, frame);
     if (frame->size != 0) {
         memset(to + extent - 8, 0, 8); /* the padding, then what covers it */
         memcpy(to + POOL__FRAME_HEADER, payload, frame->size);
     }
+}
+
+/* Buffer a frame and its payload. 0 or POOL_ENOMEM. */
+int pool__channel_put_behind(struct pool__channel *channel,
+    const struct pool__frame *frame, const void *payload);
+
+static inline int
+pool__channel_put(struct pool__channel *ch, const struct pool__frame *frame,
+    const void *payload)
+{
+    size_t extent = (size_t)pool__frame_extent(frame->size);
+
+    if (pool__unlikely(ch->large.task != NULL ||
+                       pool__buf_size(&ch->behind) != 0 ||
+                       extent > pool__outbox_room(&ch->out)))
+        return pool__channel_put_behind(ch, frame, payload);
+    pool__channel_compose(pool__outbox_place(&ch->out), frame, payload, extent);
+    pool__outbox_publish(&ch->out, extent);
     return 0;
 }
 

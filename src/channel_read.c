@@ -317,7 +317,7 @@ consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
 static uint64_t
 position(const struct pool__channel *ch)
 {
-    return ch->piped + pool__load(&ch->region->skipped);
+    return ch->piped + pool__load(&ch->region->reply.skipped);
 }
 
 /* What was consumed needs no place in the worker's buffer. */
@@ -325,7 +325,7 @@ static void
 note_consumed(struct pool__channel *ch, size_t n)
 {
     ch->consumed += n;
-    pool__store(&ch->region->taken, ch->consumed);
+    pool__store(&ch->region->reply_taken, ch->consumed);
 }
 
 /* The pages that are read into next, before the pipe is locked for it: else the
@@ -420,6 +420,14 @@ may_be_late(struct pool__channel *ch)
     return !inbox->late && ch->round != inbox->round;
 }
 
+/* What the worker answers it has taken before. */
+static void
+tell_progress(struct pool__channel *ch)
+{
+    pool__outbox_skip(&ch->out);
+    ch->events->progress(ch->owner);
+}
+
 static void
 was_late(struct pool__channel *ch)
 {
@@ -452,7 +460,7 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
         return;
     if (late)
         was_late(ch);
-    ch->events->progress(ch->owner);
+    tell_progress(ch);
 }
 
 /* Take the next piece of what stands in the buffer. False: there is none. */
@@ -461,8 +469,8 @@ collect_some(struct pool__channel *ch)
 {
     struct pool__region *region = ch->region;
     size_t rest = pool__buf_size(&ch->rest);
-    uint64_t start = pool__load(&region->start);
-    uint64_t end = pool__load(&region->end);
+    uint64_t start = pool__load(&region->reply.start);
+    uint64_t end = pool__load(&region->reply.end);
 
     if (ch->broken || start > ch->consumed || end <= ch->consumed)
         return false; /* the pipe has bytes before these, or there are none */
@@ -473,7 +481,7 @@ collect_some(struct pool__channel *ch)
         ch->inbox->bytes + pool__front(ch->inbox->bytes, rest, (uintptr_t)from);
     memcpy(inbox + rest, from, n);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (pool__load(&region->start) != start)
+    if (pool__load(&region->reply.start) != start)
         return false; /* it was being written over: those are in the pipe */
     if (end - start > POOL__REPLY_BUFFER) {
         pool__channel_violate(ch, "more replies than its buffer holds");
@@ -501,7 +509,7 @@ pool__channel_collect(struct pool__channel *ch, size_t budget)
         return false;
     if (late)
         was_late(ch);
-    ch->events->progress(ch->owner);
+    tell_progress(ch);
     return true;
 }
 
@@ -516,5 +524,5 @@ pool__channel_drain(struct pool__channel *ch)
         ;
     while (ch->fetched - fetched < 2 && collect_some(ch))
         ;
-    ch->events->progress(ch->owner);
+    tell_progress(ch);
 }

@@ -9,6 +9,10 @@
 
 #include "fdio.h"
 
+/* What the host writes has its pages now: later, where memory is out, to touch
+ * one would be SIGBUS. */
+#define WRITTEN (POOL__PAGE_MAX + POOL__TASK_BUFFER)
+
 int
 pool__region_create(int *fd, size_t size)
 {
@@ -20,6 +24,7 @@ pool__region_create(int *fd, size_t size)
     if (*fd < 0)
         return *fd;
     if (ftruncate(*fd, (off_t)size) == 0 &&
+        fallocate(*fd, 0, 0, WRITTEN) == 0 &&
         fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         return 0;
     int error = errno;
@@ -27,11 +32,8 @@ pool__region_create(int *fd, size_t size)
     return -error;
 }
 
-/* The region and, behind it, its ring once more. */
-#define MAPPED (sizeof(struct pool__region) + POOL__REPLY_BUFFER)
-
 static int
-map_at(uint8_t *at, size_t size, int fd, size_t offset)
+map_at(void *at, size_t size, int fd, size_t offset)
 {
     return mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
                (off_t)offset) == MAP_FAILED
@@ -39,31 +41,41 @@ map_at(uint8_t *at, size_t size, int fd, size_t offset)
                : 0;
 }
 
+/* A ring of SIZE bytes, and once more behind it. */
+static int
+map_ring(uint8_t *at, size_t size, int fd, size_t offset)
+{
+    int rc = map_at(at, size, fd, offset);
+
+    return rc == 0 ? map_at(at + size, size, fd, offset) : rc;
+}
+
 struct pool__region *
 pool__region_map(int fd)
 {
-    size_t size = sizeof(struct pool__region);
-    uint8_t *at =
-        mmap(NULL, MAPPED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct pool__region *region = mmap(
+        NULL, sizeof *region, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (at == MAP_FAILED)
+    if (region == MAP_FAILED)
         return NULL;
-    int rc = map_at(at, size, fd, 0);
+    int rc = map_at(region, POOL__PAGE_MAX, fd, 0);
     if (rc == 0)
-        rc = map_at(at + size, POOL__REPLY_BUFFER, fd,
-            offsetof(struct pool__region, replies));
+        rc = map_ring(region->tasks, POOL__TASK_BUFFER, fd, POOL__PAGE_MAX);
+    if (rc == 0)
+        rc = map_ring(region->replies, POOL__REPLY_BUFFER, fd,
+            POOL__PAGE_MAX + POOL__TASK_BUFFER);
     if (rc < 0) {
-        munmap(at, MAPPED);
+        pool__region_unmap(region);
         errno = -rc;
         return NULL;
     }
-    (void)madvise(at, MAPPED, MADV_DONTFORK);
-    return (struct pool__region *)(void *)at;
+    (void)madvise(region, sizeof *region, MADV_DONTFORK);
+    return region;
 }
 
 void
 pool__region_unmap(struct pool__region *region)
 {
     if (region != NULL)
-        munmap(region, MAPPED);
+        munmap(region, sizeof *region);
 }

@@ -15,7 +15,7 @@
 #define POOL__SEGMENT_AT ((size_t)2 << 20) /* in the memory; a huge page */
 #define POOL__SEGMENT_END (POOL__SEGMENT_AT + 2 * POOL__AREA)
 
-_Static_assert(sizeof(struct pool__region) <= POOL__SEGMENT_AT,
+_Static_assert(POOL__REGION_SIZE <= POOL__SEGMENT_AT,
     "the region is in front of it");
 
 struct pool__segment {

@@ -18,12 +18,13 @@
 #include "outbox.h"
 #include "proto.h"
 #include "region.h"
+#include "source.h"
 #include "spawn.h"
-#include "spin.h"
 #include "ticks.h"
 
 #define PAGES_KEPT_NS 1000000000u
-#define FLUSH_AT (64u << 10)                       /* bytes of replies */
+#define FLUSH_AT (64u << 10) /* bytes of replies */
+#define FLUSH_NS 20000u      /* of tasks, after which they are flushed */
 #define FLUSH_MUST (POOL__REPLY_BUFFER - FLUSH_AT) /* though it looks */
 
 struct worker {
@@ -32,13 +33,13 @@ struct worker {
     struct pool__region *region;
     uint64_t ordinal; /* of the last call frame */
     struct pool__ticks ticks;
-    uint64_t clock_ns;       /* read when input came and when a task ended */
-    struct pool__outbox out; /* replies */
+    uint64_t clock_ns;          /* read when input came and when a task ended */
+    uint64_t flushed_ns;        /* when replies were flushed, or looked at */
+    struct pool__outbox out;    /* replies */
+    struct pool__source source; /* of tasks */
     struct pool__intake in;
     uint64_t placed;    /* results that were put into the segment */
     uint64_t placed_ns; /* when the last was; 0: its pages are gone */
-    uint64_t received;  /* bytes of the task pipe */
-    struct pool__spin spin;
     pool_fn *functions; /* by the number that calls carry */
     size_t function_count;
     struct pool__list models;
@@ -80,8 +81,8 @@ static void
 flush(struct worker *w)
 {
     pool__outbox_skip(&w->out);
-    struct iovec part = {pool__reply_at(w->region, w->out.start),
-        (size_t)(w->out.end - w->out.start)};
+    struct iovec part = {pool__outbox_at(&w->out, w->out.start),
+        (size_t)pool__outbox_used(&w->out)};
     if (part.iov_len == 0)
         return;
     if (w->io->write(w->io->self, &part, 1) < 0)
@@ -94,12 +95,11 @@ flush(struct worker *w)
 static void
 publish(struct worker *w, uint64_t extent)
 {
-    w->out.end += extent;
-    pool__store(&w->region->end, w->out.end);
-    if (pool__likely(w->out.end - w->out.start < FLUSH_AT))
+    pool__outbox_publish(&w->out, extent);
+    if (pool__likely(pool__outbox_used(&w->out) < FLUSH_AT))
         return;
     pool__outbox_skip(&w->out);
-    uint64_t left = w->out.end - w->out.start;
+    uint64_t left = pool__outbox_used(&w->out);
     if (left >= FLUSH_MUST ||
         (left >= FLUSH_AT && !pool__load(&w->region->looks)))
         flush(w);
@@ -122,9 +122,7 @@ send_pieces(struct worker *w, const struct pool__frame *frame,
     pool__frame_put(head, frame);
     if (w->io->write(w->io->self, parts, n + 2) < 0)
         give_up(w);
-    w->out.start = w->out.end += extent;
-    pool__store(&w->region->start, w->out.start);
-    pool__store(&w->region->end, w->out.end);
+    pool__outbox_pass(&w->out, extent);
 }
 
 /* One too large for the buffer. */
@@ -144,7 +142,7 @@ send_frame(
     uint64_t extent = pool__frame_extent(frame->size);
     uint8_t *place = pool__outbox_place(&w->out) + POOL__FRAME_HEADER;
 
-    if (extent > POOL__REPLY_BUFFER - (w->out.end - w->out.start) ||
+    if (extent > pool__outbox_room(&w->out) ||
         pool__unlikely(pool__outbox_misplaced(&w->out, payload))) {
         send_directly(w, frame, payload);
         return;
@@ -207,8 +205,7 @@ begin_call(struct worker *w, const void *arguments, size_t size)
     bool fetched = pool__load(&w->region->fetched) == w->placed;
 
     call->room = pool__outbox_place(&w->out) + POOL__FRAME_HEADER;
-    call->room_size = POOL__REPLY_BUFFER - (size_t)(w->out.end - w->out.start) -
-                      POOL__FRAME_HEADER;
+    call->room_size = (size_t)pool__outbox_room(&w->out) - POOL__FRAME_HEADER;
     call->area = w->io->segment.results;
     call->area_size = fetched && call->area != NULL ? POOL__AREA : 0;
     call->area_used = false;
@@ -458,38 +455,15 @@ serve_input(struct worker *w)
     }
 }
 
-/* Read what the host has sent: how much it is counts. 0: it wants no more. */
+/* Wait for what the host sends: N bytes at most. 0: it wants no more. */
 static size_t
 read_some(struct worker *w, void *to, size_t n)
 {
-    ssize_t got = w->io->read(w->io->self, to, n);
+    ssize_t got = pool__source_read(&w->source, to, n);
 
-    if (got == -ECANCELED)
-        return 0;
-    if (got <= 0)
+    if (got < 0)
         give_up(w);
-    w->received += (size_t)got;
     return (size_t)got;
-}
-
-/* Look whether more comes soon. */
-static bool
-look_for_input(struct worker *w)
-{
-    uint64_t ns = pool__load(&w->region->spin_ns);
-
-    if (ns == 0 || !pool__spin_pays(&w->spin))
-        return false;
-    uint64_t end = pool__ticks_now(&w->ticks) + ns;
-    bool found = false;
-    do
-        for (int i = 0; i < POOL__SPIN_ROUNDS && !found; i++) {
-            pool__spin_pause();
-            found = pool__load(&w->region->sent) != w->received;
-        }
-    while (!found && pool__ticks_now(&w->ticks) < end);
-    pool__spin_note(&w->spin, found);
-    return found;
 }
 
 /* ---- inside a collective ------------------------------------------------- */
@@ -507,7 +481,7 @@ read_inside(void *worker, void *to, size_t n)
         memcpy(at, w->in.bytes + w->in.at, here);
     w->in.at += here;
     if (here < n)
-        (void)look_for_input(w);
+        (void)pool__source_look(&w->source, &w->ticks);
     while (here < n) {
         size_t got = read_some(w, at + here, n - here);
         if (got == 0)
@@ -536,9 +510,21 @@ flush_or_look(struct worker *w)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         if (!pool__load(&w->region->looks))
             flush(w);
-        if (last || look_for_input(w))
+        if (last || pool__source_look(&w->source, &w->ticks))
             break;
     }
+}
+
+/* Whether it may go on with tasks that stand there, though the host may sleep
+ * until it has replies: they are few and quick. */
+static bool
+goes_on(struct worker *w)
+{
+    if (pool__source_has_more(&w->source) &&
+        w->clock_ns - w->flushed_ns < FLUSH_NS)
+        return true;
+    w->flushed_ns = w->clock_ns;
+    return false;
 }
 
 static void
@@ -548,7 +534,12 @@ init(struct worker *w, const struct pool__worker_config *config,
     *w = (struct worker){0}; /* a nested worker inherits its parent's */
     w->config = config;
     w->io = io;
-    w->region = w->out.region = region;
+    w->region = region;
+    w->source = (struct pool__source){.region = region, .io = io};
+    w->out = (struct pool__outbox){.ring = region->replies,
+        .size = POOL__REPLY_BUFFER,
+        .told = &region->reply,
+        .taken = &region->reply_taken};
     pool__list_init(&w->models);
     w->in.counted = config->track_rss != 0 || config->max_memory != 0;
     if (pool__intake_room(&w->in, POOL__INTAKE_SIZE) < 0)
@@ -588,7 +579,8 @@ pool__worker_serve(const struct pool__worker_config *config,
     for (size_t need = POOL__INTAKE_SIZE;; need = serve_input(&w)) {
         if (pool__intake_room(&w.in, need) < 0)
             give_up(&w);
-        flush_or_look(&w);
+        if (!goes_on(&w))
+            flush_or_look(&w);
         size_t got = read_some(&w, w.in.bytes + w.in.have,
             pool__min(w.in.size - w.in.have, POOL__INTAKE_SIZE));
         if (got == 0)

@@ -666,9 +666,9 @@ task_last_words(pool_call_t *call)
     int rc = pool_call_return_bytes(call, data, size);
     if (rc == 0 && fork() == 0) {
         struct pool__region *region = own_region();
-        uint64_t end = region != NULL ? pool__load(&region->end) : 0;
+        uint64_t end = region != NULL ? pool__load(&region->reply.end) : 0;
         raise_word(listens, 1);
-        while (region != NULL && pool__load(&region->end) == end)
+        while (region != NULL && pool__load(&region->reply.end) == end)
             ;
         kill(self, SIGKILL);
         _exit(0);

@@ -69,8 +69,8 @@ say(struct pool__channel *ch, const uint8_t *bytes, size_t size)
         ck_assert_int_eq(write(ch->result_write, bytes, size), (ssize_t)size);
         return;
     }
-    memcpy(pool__reply_at(region, region->end), bytes, size);
-    pool__store(&region->end, region->end + size);
+    memcpy(pool__reply_at(region, region->reply.end), bytes, size);
+    pool__store(&region->reply.end, region->reply.end + size);
 }
 
 static void
@@ -201,8 +201,8 @@ it_lies_as_there(void)
         if (rest != 0)
             take(ch);
         uintptr_t from = source == PIPE ? 0
-                                        : (uintptr_t)pool__reply_at(
-                                              ch->region, ch->region->end);
+                                        : (uintptr_t)pool__reply_at(ch->region,
+                                              ch->region->reply.end);
         say(ch, bytes + rest, SIZE - rest);
         hello_at = 0;
         take(ch);
@@ -210,7 +210,7 @@ it_lies_as_there(void)
         ck_assert_uint_eq(hello_at % 8, 0);
         ck_assert_uint_lt((from - hello_at - rest) % POOL__FRONT, 8);
         if (source == BUFFER)
-            pool__store(&ch->region->start, ch->region->end);
+            pool__store(&ch->region->reply.start, ch->region->reply.end);
     }
     pool__channel_fini(ch);
 }

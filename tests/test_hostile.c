@@ -164,14 +164,14 @@ tell(enum lie lie, uint64_t id)
         send_frame(sizeof deep, POOL__FRAME_ERROR, id, deep, sizeof deep);
         break;
     case END_FAR_AWAY:
-        __atomic_store_n(&region->end, UINT64_MAX / 2, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&region->reply.end, UINT64_MAX / 2, __ATOMIC_SEQ_CST);
         break;
     case END_BEFORE_START:
-        __atomic_store_n(&region->start, UINT64_MAX, __ATOMIC_SEQ_CST);
-        __atomic_store_n(&region->end, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&region->reply.start, UINT64_MAX, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&region->reply.end, 1, __ATOMIC_SEQ_CST);
         break;
     case SKIPPED_TOO_MUCH:
-        __atomic_store_n(&region->skipped, 1 << 20, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&region->reply.skipped, 1 << 20, __ATOMIC_SEQ_CST);
         send_frame(0, POOL__FRAME_REPLY, id, NULL, 0);
         break;
     case RUNNING_AND_CLAIMS:
@@ -181,7 +181,8 @@ tell(enum lie lie, uint64_t id)
         break;
     case BUFFER_OF_GARBAGE:
         memset(region->replies, 0xee, sizeof region->replies);
-        __atomic_store_n(&region->end, region->start + 4096, __ATOMIC_SEQ_CST);
+        __atomic_store_n(
+            &region->reply.end, region->reply.start + 4096, __ATOMIC_SEQ_CST);
         break;
     default:
         tell_in_log(lie, id);
@@ -409,6 +410,79 @@ a_region_is_sealed(int unused)
     test_end();
 }
 
+/* "i" -> hangs, after it has scribbled over what it says of its tasks, and over
+ * what the host says of them. */
+static int
+task_scribble(pool_call_t *call)
+{
+    struct pool__region *region = own_region();
+    int32_t how;
+    int rc = pool_call_args(call, "i", &how);
+
+    if (rc < 0)
+        return rc;
+    memset(region->tasks, 0xee, sizeof region->tasks);
+    memset(&region->task, how == 2 ? 0xff : 0, sizeof region->task);
+    region->reader = how == 0 ? POOL__READER_LOOKS : UINT64_MAX;
+    __atomic_store_n(
+        &region->task_taken, how == 1 ? UINT64_MAX : 0, __ATOMIC_SEQ_CST);
+    return task_hang(call);
+}
+
+/* Those behind it, in its pipe, its region, or not sent yet, are run by the
+ * next worker, with their arguments. */
+static void
+scribbled_tasks_are_sent_again(int unused)
+{
+    enum { N = 3000 };
+    static unsigned char large[100000];
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_task_options_t late = POOL_TASK_OPTIONS_INIT;
+    pool_future_t *f[N], *liar;
+
+    (void)unused;
+    test_begin();
+    options.workers = 1;
+    options.kill_grace_ms = POOL_NONE;
+    late.deadline_ms = 200;
+    for (int how = 0; how < 3; how++) {
+        pool_t *pool = NULL;
+        double y = 0;
+        ck_assert_int_eq(pool_create(&pool, &options), 0);
+        for (int i = 0; i < 10; i++) { /* they are quick: all are sent ahead */
+            ck_assert_int_eq(
+                pool_submit(pool, &f[0], task_double, "d", 1.0), 0);
+            ck_assert_int_eq(pool_future_error(f[0], PATIENCE_MS), 0);
+            pool_future_free(f[0]);
+        }
+        ck_assert_int_eq(
+            pool_submit_opts(pool, &liar, &late, task_scribble, "i", how), 0);
+        for (int i = 0; i < N; i++) {
+            if (i % 1000 == 500)
+                ck_assert_int_eq(pool_submit_bytes(pool, &f[i], NULL, task_echo,
+                                     large, sizeof large),
+                    0);
+            else
+                ck_assert_int_eq(
+                    pool_submit(pool, &f[i], task_double, "d", (double)i), 0);
+            if (i % 300 == 0)
+                ck_assert_int_eq(pool_poll(pool, 1), 0);
+        }
+        ck_assert_int_eq(pool_future_error(liar, PATIENCE_MS), POOL_EDEADLINE);
+        pool_future_free(liar);
+        for (int i = 0; i < N; i++) {
+            ck_assert_int_eq(pool_future_error(f[i], PATIENCE_MS), 0);
+            if (i % 1000 != 500) {
+                ck_assert_int_eq(pool_future_result(f[i], 0, "d", &y), 0);
+                ck_assert_double_eq(y, 2.0 * i);
+            }
+            pool_future_free(f[i]);
+        }
+        pool_destroy(pool);
+    }
+    test_end();
+}
+
 /* Takes its claim back again and again, so that it seems not to have begun. */
 static int
 task_unclaim(pool_call_t *call)
@@ -481,6 +555,7 @@ static const struct test tests[] = {
     {"pipes_closed_and_running_on", pipes_closed_and_running_on},
     {"a_grandchild_holds_the_pipes", a_grandchild_holds_the_pipes},
     {"a_region_is_sealed", a_region_is_sealed},
+    {"scribbled_tasks_are_sent_again", scribbled_tasks_are_sent_again},
     {"claims_taken_back_escape_no_deadline",
         claims_taken_back_escape_no_deadline},
     {"a_stopped_only_worker", a_stopped_only_worker},

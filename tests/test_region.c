@@ -16,7 +16,7 @@ make(void)
     struct pool__region *region;
     int fd = -1;
 
-    ck_assert_int_eq(pool__region_create(&fd, sizeof *region), 0);
+    ck_assert_int_eq(pool__region_create(&fd, POOL__REGION_SIZE), 0);
     region = pool__region_map(fd);
     ck_assert_ptr_nonnull(region);
     close(fd);

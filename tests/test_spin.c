@@ -134,9 +134,10 @@ task_answer(pool_call_t *call)
 static void
 await_end(const struct pool__channel *ch, uint64_t end)
 {
-    for (int i = 0; i < PATIENCE_MS && pool__load(&ch->region->end) < end; i++)
+    for (int i = 0; i < PATIENCE_MS && pool__load(&ch->region->reply.end) < end;
+         i++)
         (void)poll(NULL, 0, 1);
-    ck_assert_uint_eq(pool__load(&ch->region->end), end);
+    ck_assert_uint_eq(pool__load(&ch->region->reply.end), end);
 }
 
 /* However many replies stand in a worker's buffer: the caller has those that it

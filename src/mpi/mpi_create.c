@@ -154,7 +154,7 @@ static void
 close_down(struct pool__mpi *mpi, int code)
 {
     for (int rank = 1; rank < mpi->ranks; rank++)
-        pool__outbox_wait(&mpi->slots[rank].outbox);
+        pool__sending_wait(&mpi->slots[rank].outbox);
     dismiss(mpi->comm, mpi->ranks, code);
     pool__words_remove();
     part(&mpi->comm);
@@ -196,7 +196,7 @@ new_mpi(MPI_Comm comm, int ranks, const pool_options_t *o)
         return NULL;
     }
     for (int rank = 0; rank < ranks; rank++)
-        pool__outbox_init(&mpi->slots[rank].outbox);
+        pool__sending_init(&mpi->slots[rank].outbox);
     return mpi;
 }
 

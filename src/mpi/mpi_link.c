@@ -52,7 +52,7 @@ pool__request_wait(MPI_Request *request)
 /* ---- sending ------------------------------------------------------------ */
 
 void
-pool__outbox_init(struct pool__outbox *outbox)
+pool__sending_init(struct pool__sending *outbox)
 {
     pool__list_init(&outbox->list);
     outbox->count = 0;
@@ -72,7 +72,7 @@ pool__message_new(size_t capacity)
 }
 
 void
-pool__message_send(struct pool__message *m, struct pool__outbox *outbox,
+pool__message_send(struct pool__message *m, struct pool__sending *outbox,
     MPI_Comm comm, int rank, enum pool__tag tag)
 {
     MPI_Isend(
@@ -82,7 +82,7 @@ pool__message_send(struct pool__message *m, struct pool__outbox *outbox,
 }
 
 bool
-pool__outbox_test(struct pool__outbox *outbox)
+pool__sending_test(struct pool__sending *outbox)
 {
     bool some = false;
 
@@ -103,10 +103,10 @@ pool__outbox_test(struct pool__outbox *outbox)
 }
 
 void
-pool__outbox_wait(struct pool__outbox *outbox)
+pool__sending_wait(struct pool__sending *outbox)
 {
     for (unsigned tries = 0; outbox->count != 0; pool__pause(&tries))
-        (void)pool__outbox_test(outbox);
+        (void)pool__sending_test(outbox);
 }
 
 /* ---- receiving ---------------------------------------------------------- */

@@ -52,21 +52,21 @@ struct pool__message {
     uint8_t bytes[];
 };
 
-struct pool__outbox {
+struct pool__sending {
     struct pool__list list;
     size_t count;
 };
 
-void pool__outbox_init(struct pool__outbox *outbox);
+void pool__sending_init(struct pool__sending *outbox);
 /* Room for CAPACITY bytes; NULL where there is no memory. */
 struct pool__message *pool__message_new(size_t capacity);
 /* Send it; the outbox frees it. */
 void pool__message_send(struct pool__message *message,
-    struct pool__outbox *outbox, MPI_Comm comm, int rank, enum pool__tag tag);
+    struct pool__sending *outbox, MPI_Comm comm, int rank, enum pool__tag tag);
 /* Free what has gone. Whether something has. */
-bool pool__outbox_test(struct pool__outbox *outbox);
+bool pool__sending_test(struct pool__sending *outbox);
 /* Wait until all has gone. */
-void pool__outbox_wait(struct pool__outbox *outbox);
+void pool__sending_wait(struct pool__sending *outbox);
 
 /* Something to receive. */
 struct pool__arrival {

@@ -35,7 +35,7 @@ static bool
 look_at(struct pool__mpi *mpi, int rank)
 {
     struct pool__slot *slot = &mpi->slots[rank];
-    bool moved = slot->outbox.count != 0 && pool__outbox_test(&slot->outbox);
+    bool moved = slot->outbox.count != 0 && pool__sending_test(&slot->outbox);
 
     while (slot->session != NULL && pool__session_expects(slot->session) &&
            pool__session_receive(slot->session))

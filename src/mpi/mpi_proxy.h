@@ -59,7 +59,7 @@ struct pool__session {
 /* What is there for each rank as long as the pool. */
 struct pool__slot {
     struct pool__session *session; /* NULL: it is free */
-    struct pool__outbox outbox;
+    struct pool__sending outbox;
     uint64_t last; /* session that ended */
     int status;    /* how, as of waitpid(2) */
 };

@@ -216,12 +216,12 @@ open_region(void)
 {
     int fd = -1;
 
-    if (region == NULL && pool__region_create(&fd, sizeof *region) == 0)
+    if (region == NULL && pool__region_create(&fd, POOL__REGION_SIZE) == 0)
         region = pool__region_map(fd);
     pool__close(&fd);
     if (region == NULL)
-        out_of_memory(sizeof *region);
-    memset(region, 0, sizeof *region);
+        out_of_memory(POOL__REGION_SIZE);
+    memset(region, 0, offsetof(struct pool__region, tasks));
 }
 
 static void
