@@ -19,6 +19,9 @@
 /* Tasks that take less don't sleep: more workers than CPUs would only take
  * turns at them. */
 #define QUICK_NS 5000u
+/* Such work at a worker before another one is woken for more: one is often
+ * faster than the program submits, and a wake-up costs both sides. */
+#define SPREAD_NS 50000u
 #define RUN_MOST 64 /* such tasks that one worker is given in a row */
 #define LOOKS 4     /* at workers that may take a task */
 #define SWEEP_MS 10
@@ -47,6 +50,13 @@ static bool
 takes_next(const struct pool__proc *proc)
 {
     return proc->channel.held == 1 && proc->sched.queued_ns < NEXT_NS;
+}
+
+/* Whether it is busy with quick tasks, and not with many. */
+static bool
+is_easy(const struct pool__proc *proc)
+{
+    return proc->sched.quick && proc->sched.queued_ns < SPREAD_NS;
 }
 
 /* Whether it counts among those that are busy with quick tasks. */
@@ -88,6 +98,8 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
         pool__list_append(&s->idle, &proc->sched.place); /* as a last resort */
     else if (proc->channel.held == 0)
         pool__list_prepend(&s->idle, &proc->sched.place);
+    else if (is_easy(proc))
+        pool__list_prepend(&s->fed, &proc->sched.place);
     else if (proc->sched.queued_ns < AHEAD_NS || takes_next(proc))
         pool__list_append(&s->fed, &proc->sched.place);
 }
@@ -104,6 +116,9 @@ wakes_idle(const struct pool__sched *s, uint32_t estimate_ns)
 static struct pool__proc *
 pick(struct pool__sched *s, uint32_t estimate_ns)
 {
+    if (estimate_ns < QUICK_NS && !pool__list_empty(&s->fed) &&
+        is_easy(proc_at(s->fed.next)))
+        return proc_at(s->fed.next);
     if (wakes_idle(s, estimate_ns))
         return proc_at(s->idle.next);
     if (estimate_ns >= NEXT_NS)
@@ -268,7 +283,8 @@ runs_on(struct pool__sched *s, const struct pool__proc *proc,
     struct pool_future *task)
 {
     task->estimate_ns = estimate(s, task);
-    return task->estimate_ns < QUICK_NS && proc->sched.queued_ns < AHEAD_NS;
+    return task->estimate_ns < QUICK_NS &&
+           proc->sched.queued_ns < s->run.most_ns;
 }
 
 /* Something is buffered for it. */
@@ -287,6 +303,7 @@ give_run(
     bool quick = task->estimate_ns < QUICK_NS && pool__list_empty(&s->groups);
     unsigned left = quick ? run_length(s, proc) : 1;
 
+    s->run.most_ns = wakes_idle(s, 0) ? SPREAD_NS : AHEAD_NS;
     for (;;) {
         pool__queue_fetch(task);
         pool__list_remove(&task->node);
@@ -301,7 +318,7 @@ give_run(
     has_frames(s, proc);
     pool__sched_keep_sweeping(s);
     bool fed = proc->channel.held != 0 && !pool__list_empty(&proc->sched.place);
-    if (task == NULL && fed && !wakes_idle(s, 0)) {
+    if (task == NULL && fed) {
         s->run.proc = proc;
         s->run.left = left;
     }
