@@ -372,6 +372,16 @@ pool__channel_started_ns(struct pool__channel *ch, uint64_t ordinal)
     return pool__load(&ch->region->running) == ordinal ? at : 0;
 }
 
+bool
+pool__channel_stuck(const struct pool__channel *ch, uint64_t ns)
+{
+    if (pool__load(&ch->region->running) < ch->head ||
+        pool__channel_replied(ch))
+        return false;
+    uint64_t at = pool__load(&ch->region->started_ns), now = pool__now_ns();
+    return now > at && now - at > ns;
+}
+
 void
 pool__channel_spin(struct pool__channel *ch, uint64_t ns)
 {

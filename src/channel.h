@@ -211,6 +211,8 @@ void pool__channel_ask(struct pool__channel *channel, uint64_t ordinal);
 /* When the worker began it, as it says, monotonic; 0: it doesn't. */
 uint64_t pool__channel_started_ns(
     struct pool__channel *channel, uint64_t ordinal);
+/* Whether it has run one for longer, as it says, and has nothing to tell. */
+bool pool__channel_stuck(const struct pool__channel *channel, uint64_t ns);
 /* How long the worker looks for more tasks before it sleeps, ns. */
 void pool__channel_spin(struct pool__channel *channel, uint64_t ns);
 /* Whether its buffer is looked at, so that it needn't write replies out. */

@@ -116,9 +116,12 @@ wakes_idle(const struct pool__sched *s, uint32_t estimate_ns)
 static struct pool__proc *
 pick(struct pool__sched *s, uint32_t estimate_ns)
 {
-    if (estimate_ns < QUICK_NS && !pool__list_empty(&s->fed) &&
-        is_easy(proc_at(s->fed.next)))
-        return proc_at(s->fed.next);
+    struct pool__proc *first =
+        pool__list_empty(&s->fed) ? NULL : proc_at(s->fed.next);
+
+    if (estimate_ns < QUICK_NS && first != NULL && is_easy(first) &&
+        !pool__channel_stuck(&first->channel, SPREAD_NS))
+        return first;
     if (wakes_idle(s, estimate_ns))
         return proc_at(s->idle.next);
     if (estimate_ns >= NEXT_NS)

@@ -41,7 +41,7 @@ struct pool__sched {
     struct pool__list dirty; /* procs with buffered frames */
     struct {                 /* of quick tasks that one worker is given */
         struct pool__proc *proc;
-        unsigned left; /* that may follow; 0 once any worker is placed */
+        unsigned left;    /* that may follow; 0 once any worker is placed */
         uint32_t most_ns; /* work that it may have before one that does */
     } run;
     uv_timer_t sweep;

@@ -1,10 +1,12 @@
 /* The scheduler's promises: what was sent ahead is safe, nothing waits behind
  * a long task, replies behind one are seen. Order is asserted, not time. */
+#define _GNU_SOURCE
 #include "support.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pool.h"
 
@@ -189,8 +191,11 @@ expect(pool_future_t *f)
 static void
 learn_that_it_is_quick(pool_t *pool, pool_fn fn)
 {
+    struct pool__functions *f = &pool->sched.functions;
+
     for (int i = 0; i < 300; i++)
         expect(submit_bytes(pool, fn, NULL, 0));
+    f->list[f->last].mean_ns = 100; /* however busy the machine was */
 }
 
 /* Quick tasks that come one by one go to one worker in a row, without asking
@@ -273,6 +278,80 @@ quick_tasks_in_a_row_have_room(int unused)
     expect(first);
     for (int i = 0; i < N; i++)
         expect(f[i]);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Few of them don't wake a second worker. */
+static void
+quick_tasks_keep_together(int unused)
+{
+    enum { N = 4 };
+    pool_future_t *f[N];
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(2);
+    learn_that_it_is_quick(pool, task_nothing);
+    for (int i = 0; i < N; i++)
+        f[i] = submit_bytes(pool, task_nothing, NULL, 0);
+    for (int i = 1; i < N; i++)
+        ck_assert_ptr_eq(f[i]->proc, f[0]->proc);
+    ck_assert(!pool__list_empty(&pool->sched.idle));
+    for (int i = 0; i < N; i++)
+        expect(f[i]);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Many do, before the first one has been asked what it has done. */
+static void
+many_quick_tasks_spread(int unused)
+{
+    enum { N = 2000 };
+    static pool_future_t *f[N];
+    bool spread = false;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(2);
+    learn_that_it_is_quick(pool, task_nothing);
+    for (int i = 0; i < N; i++) {
+        f[i] = submit_bytes(pool, task_nothing, NULL, 0);
+        spread = spread || (f[i]->proc != NULL && f[i]->proc != f[0]->proc);
+    }
+    ck_assert(spread);
+    for (int i = 0; i < N; i++)
+        expect(f[i]);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Nor do they go behind one that takes long, while somebody is idle. */
+static void
+quick_tasks_avoid_a_long_one(int unused)
+{
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *busy, *quick;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(2);
+    learn_that_it_is_quick(pool, task_gate_or_nothing);
+    busy = submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
+    while (!pool_future_running(busy))
+        ck_assert_int_eq(pool_poll(pool, 1), 0);
+    usleep(1000);
+    pool->sched.run.left = 0; /* it is asked who is to have it */
+    quick = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_nonnull(quick->proc);
+    ck_assert_ptr_ne(quick->proc, busy->proc);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    expect(busy);
+    expect(quick);
     pool_destroy(pool);
     test_end();
 }
@@ -536,6 +615,9 @@ static const struct test tests[] = {
     {"quick_tasks_in_a_row", quick_tasks_in_a_row},
     {"quick_tasks_in_a_row_bring_workers", quick_tasks_in_a_row_bring_workers},
     {"quick_tasks_in_a_row_have_room", quick_tasks_in_a_row_have_room},
+    {"quick_tasks_keep_together", quick_tasks_keep_together},
+    {"many_quick_tasks_spread", many_quick_tasks_spread},
+    {"quick_tasks_avoid_a_long_one", quick_tasks_avoid_a_long_one},
     {"a_group_ends_a_row_of_quick_tasks", a_group_ends_a_row_of_quick_tasks},
     {"all_workers_run_at_once", all_workers_run_at_once},
     {"unbegun_tasks_keep_their_order", unbegun_tasks_keep_their_order},
