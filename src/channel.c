@@ -138,12 +138,11 @@ put_large(struct pool__channel *ch, const struct pool__frame *frame,
                                  POOL__FRAME_HEADER - frame->size);
 }
 
-int
+void
 pool__channel_lend(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload, void *lender)
 {
     put_large(ch, frame, payload, lender, true);
-    return 0;
 }
 
 /* Whether no task reads the arguments that lie in the segment. */

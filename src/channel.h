@@ -157,7 +157,7 @@ int pool__channel_control(struct pool__channel *channel,
     const struct pool__frame *frame, const void *payload);
 /* The same, of POOL__LARGE bytes or more: the payload is read until lent_sent
  * is told. There must be room for a task. */
-int pool__channel_lend(struct pool__channel *channel,
+void pool__channel_lend(struct pool__channel *channel,
     const struct pool__frame *frame, const void *payload, void *lender);
 /* See to it that the worker takes what is buffered: where it sleeps, or a large
  * payload is next, by the pipe, as far as that takes it. */

@@ -148,14 +148,12 @@ send_part(struct pool__member *m, struct part *part)
     struct pool__frame frame = frame_for(m, POOL__COLLECTIVE_PART, part->size);
     struct pool__channel *ch = &m->proc->channel;
 
-    int rc;
-
     if (part->size >= POOL__LARGE) {
-        rc = pool__channel_lend(ch, &frame, part->data, part);
-        m->round->refs += rc == 0;
-        return rc;
+        pool__channel_lend(ch, &frame, part->data, part);
+        m->round->refs++;
+        return 0;
     }
-    rc = pool__channel_control(ch, &frame, part->data);
+    int rc = pool__channel_control(ch, &frame, part->data);
     if (rc == 0)
         part_unref(part);
     return rc;

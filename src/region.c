@@ -27,7 +27,7 @@ pool__region_create(int *fd, size_t size)
         fallocate(*fd, 0, 0, WRITTEN) == 0 &&
         fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         return 0;
-    int error = errno;
+    int error = errno != ENOSPC ? errno : ENOMEM; /* it is no disk */
     pool__close(fd);
     return -error;
 }

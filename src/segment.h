@@ -15,8 +15,8 @@
 #define POOL__SEGMENT_AT ((size_t)2 << 20) /* in the memory; a huge page */
 #define POOL__SEGMENT_END (POOL__SEGMENT_AT + 2 * POOL__AREA)
 
-_Static_assert(POOL__REGION_SIZE <= POOL__SEGMENT_AT,
-    "the region is in front of it");
+_Static_assert(
+    POOL__REGION_SIZE <= POOL__SEGMENT_AT, "the region is in front of it");
 
 struct pool__segment {
     uint8_t *arguments, *results; /* NULL: there is none */
