@@ -123,26 +123,48 @@ pool__channel_put_behind(struct pool__channel *ch,
     return 0;
 }
 
-/* The large payload of this frame is next. */
-static void
+/* The header of a frame whose payload does not follow in the same memory. */
+static int
+put_header(struct pool__channel *ch, const struct pool__frame *frame)
+{
+    if (pool__buf_size(&ch->behind) == 0 &&
+        pool__outbox_room(&ch->out) >= POOL__FRAME_HEADER) {
+        pool__frame_put(pool__outbox_place(&ch->out), frame);
+        pool__outbox_publish(&ch->out, POOL__FRAME_HEADER);
+        return 0;
+    }
+    int rc = pool__buf_reserve(&ch->behind, POOL__FRAME_HEADER);
+    if (rc < 0)
+        return rc;
+    pool__frame_put(ch->behind.bytes + ch->behind.tail, frame);
+    ch->behind.tail += POOL__FRAME_HEADER;
+    return 0;
+}
+
+/* The large payload of this frame is next, after what is behind already. */
+static int
 put_large(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload, void *whose, bool lent)
 {
-    pool__frame_put(pool__outbox_place(&ch->out), frame);
-    pool__outbox_publish(&ch->out, POOL__FRAME_HEADER);
+    int rc = put_header(ch, frame);
+
+    if (rc < 0)
+        return rc;
     ch->large.task = whose;
     ch->large.lent = lent;
     ch->large.at = payload;
     ch->large.left = frame->size;
     ch->large.padding = (size_t)(pool__frame_extent(frame->size) -
                                  POOL__FRAME_HEADER - frame->size);
+    ch->large.before = pool__buf_size(&ch->behind);
+    return 0;
 }
 
-void
+int
 pool__channel_lend(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload, void *lender)
 {
-    put_large(ch, frame, payload, lender, true);
+    return put_large(ch, frame, payload, lender, true);
 }
 
 /* Whether no task reads the arguments that lie in the segment. */
@@ -185,11 +207,8 @@ pool__channel_send_large(struct pool__channel *ch, void *task,
 {
     if (may_place(ch, frame->size))
         return place(ch, frame, payload);
-    if (pool__buf_size(&ch->behind) != 0 ||
-        pool__outbox_room(&ch->out) < POOL__FRAME_HEADER)
-        return pool__channel_put_behind(ch, frame, payload);
-    put_large(ch, frame, payload, task, false);
-    return 1;
+    int rc = put_large(ch, frame, payload, task, false);
+    return rc < 0 ? rc : 1;
 }
 
 /* Write N bytes or fewer; what was written, 0 where the pipe is full. */
@@ -228,16 +247,24 @@ large_done(struct pool__channel *ch)
     large_given_back(ch);
 }
 
-/* What had to wait may stand in the region, as much of it as fits. */
+/* What had to wait may stand in the region, as much of it as fits, and as goes
+ * before a large payload. */
 static void
 put_what_was_behind(struct pool__channel *ch)
 {
     size_t n = pool__min(
         pool__buf_size(&ch->behind), (size_t)pool__outbox_room(&ch->out));
 
+    if (ch->large.task != NULL) {
+        n = pool__min(n, ch->large.before);
+        ch->large.before -= n;
+    }
     memcpy(pool__outbox_place(&ch->out), ch->behind.bytes + ch->behind.head, n);
     pool__outbox_publish(&ch->out, n);
     pool__buf_take(&ch->behind, n);
+    if (ch->behind.capacity > POOL__TASK_BUFFER &&
+        pool__buf_size(&ch->behind) == 0)
+        pool__buf_fini(&ch->behind);
 }
 
 /* How the worker comes by what is buffered, and nothing else is to be written:
@@ -290,7 +317,7 @@ write_out(struct pool__channel *ch)
             size_t put = write_kept(ch, n);
             if (put < n && (put == 0 || ch->grown_out))
                 return false;
-        } else if (ch->large.task != NULL) {
+        } else if (ch->large.task != NULL && ch->large.before == 0) {
             size_t put = write_some(ch, ch->large.at, ch->large.left);
             pool__outbox_pass(&ch->out, put);
             ch->large.at += put;

@@ -103,9 +103,10 @@ struct pool__channel {
         bool lent;
         const uint8_t *at;
         size_t left, padding;
+        size_t before; /* bytes of `behind` that go before it */
     } large;
-    struct pool__buf behind; /* and after that what the buffer has no room for,
-                                the library's own frames */
+    struct pool__buf behind; /* and after that the library's own frames; and
+                                those for which the buffer has no room */
 
     /* The reply stream: PIPED bytes came over the pipe, [0, consumed)
      * are handled or in rest or big. */
@@ -157,7 +158,7 @@ int pool__channel_control(struct pool__channel *channel,
     const struct pool__frame *frame, const void *payload);
 /* The same, of POOL__LARGE bytes or more: the payload is read until lent_sent
  * is told. There must be room for a task. */
-void pool__channel_lend(struct pool__channel *channel,
+int pool__channel_lend(struct pool__channel *channel,
     const struct pool__frame *frame, const void *payload, void *lender);
 /* See to it that the worker takes what is buffered: where it sleeps, or a large
  * payload is next, by the pipe, as far as that takes it. */

@@ -149,9 +149,9 @@ send_part(struct pool__member *m, struct part *part)
     struct pool__channel *ch = &m->proc->channel;
 
     if (part->size >= POOL__LARGE) {
-        pool__channel_lend(ch, &frame, part->data, part);
-        m->round->refs++;
-        return 0;
+        int rc = pool__channel_lend(ch, &frame, part->data, part);
+        m->round->refs += rc == 0;
+        return rc;
     }
     int rc = pool__channel_control(ch, &frame, part->data);
     if (rc == 0)

@@ -13,6 +13,17 @@
  * one would be SIGBUS. */
 #define WRITTEN (POOL__PAGE_MAX + POOL__TASK_BUFFER)
 
+static int
+make_written(int fd)
+{
+    int rc;
+
+    do
+        rc = fallocate(fd, 0, 0, WRITTEN);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
 int
 pool__region_create(int *fd, size_t size)
 {
@@ -23,8 +34,7 @@ pool__region_create(int *fd, size_t size)
     *fd = pool__fd_above_standard(made);
     if (*fd < 0)
         return *fd;
-    if (ftruncate(*fd, (off_t)size) == 0 &&
-        fallocate(*fd, 0, 0, WRITTEN) == 0 &&
+    if (ftruncate(*fd, (off_t)size) == 0 && make_written(*fd) == 0 &&
         fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         return 0;
     int error = errno != ENOSPC ? errno : ENOMEM; /* it is no disk */

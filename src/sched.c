@@ -22,8 +22,9 @@
 /* Such work at a worker before another one is woken for more: one is often
  * faster than the program submits, and a wake-up costs both sides. */
 #define SPREAD_NS 50000u
-#define RUN_MOST 64 /* such tasks that one worker is given in a row */
-#define LOOKS 4     /* at workers that may take a task */
+#define RUN_MOST 64  /* such tasks that one worker is given in a row */
+#define ASK_EACH 16u /* of them, whether it is at one for long */
+#define LOOKS 4      /* at workers that may take a task */
 #define SWEEP_MS 10
 #define SAMPLED_FIRST 1024u /* tasks whose time in the queue is measured */
 #define SAMPLED_EACH 64u    /* and of the later ones every so many'th */
@@ -85,8 +86,12 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
     pool__list_remove(&proc->sched.place);
     count_quick(
         s, proc, serves && proc->channel.held != 0 && proc->sched.quick);
-    if (!serves || !pool__channel_has_room(&proc->channel))
+    if (!serves)
         return;
+    if (!pool__channel_has_room(&proc->channel)) {
+        pool__sched_keep_sweeping(s); /* it may make room and say nothing */
+        return;
+    }
     if (proc->channel.held == 0) {
         proc->sched.queued_ns = 0;
         proc->sched.timed = false;
@@ -119,9 +124,12 @@ pick(struct pool__sched *s, uint32_t estimate_ns)
     struct pool__proc *first =
         pool__list_empty(&s->fed) ? NULL : proc_at(s->fed.next);
 
-    if (estimate_ns < QUICK_NS && first != NULL && is_easy(first) &&
-        !pool__channel_stuck(&first->channel, SPREAD_NS))
-        return first;
+    if (estimate_ns < QUICK_NS && first != NULL && is_easy(first)) {
+        if (!pool__channel_stuck(&first->channel, SPREAD_NS))
+            return first;
+        pool__list_remove(&first->sched.place);
+        pool__list_append(&s->fed, &first->sched.place);
+    }
     if (wakes_idle(s, estimate_ns))
         return proc_at(s->idle.next);
     if (estimate_ns >= NEXT_NS)
@@ -351,8 +359,8 @@ dispatch(struct pool__sched *s)
     return give_out(s);
 }
 
-static void
-flush_one(struct pool__sched *s, struct pool__proc *proc)
+void
+pool__sched_flush_one(struct pool__sched *s, struct pool__proc *proc)
 {
     bool full = !pool__channel_has_room(&proc->channel);
 
@@ -371,9 +379,11 @@ pool__sched_flush(struct pool__sched *s)
         (void)dispatch(s);
     }
     s->urgent = false;
+    s->run.left = 0; /* who submits one now and then asks whose turn it is */
     pool__list_each(node, &s->dirty)
     {
-        flush_one(s, pool__list_entry(node, struct pool__proc, sched.dirty));
+        pool__sched_flush_one(
+            s, pool__list_entry(node, struct pool__proc, sched.dirty));
         if (pool__budget_over())
             break;
     }
@@ -397,7 +407,9 @@ join_run(struct pool__sched *s, struct pool_future *task)
     struct pool__proc *proc = s->run.proc;
 
     if (pool__queue_first(&s->queue) != NULL || pool__member_of(task) != NULL ||
-        !runs_on(s, proc, task))
+        !runs_on(s, proc, task) ||
+        (s->run.most_ns == SPREAD_NS && s->run.left % ASK_EACH == 0 &&
+            pool__channel_stuck(&proc->channel, SPREAD_NS)))
         return NULL;
     s->run.left--;
     give(s, proc, task);
@@ -433,7 +445,7 @@ pool__sched_submit(struct pool__sched *s, struct pool_future *task)
     if (proc == NULL)
         proc = enqueue(s, task);
     if (proc != NULL && pool__channel_wants_flush(&proc->channel))
-        flush_one(s, proc);
+        pool__sched_flush_one(s, proc);
     if (pool__unlikely(s->core->unsettled > (size_t)s->table->wanted &&
                        s->table->wanted < s->table->workers))
         grow(s);
@@ -501,7 +513,7 @@ pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter, bool soon)
         if (pool__job_forget(proc, scatter) &&
             proc->state == POOL__PROC_READY &&
             pool__channel_control(&proc->channel, &stop, NULL) == 0 && soon)
-            flush_one(s, proc);
+            pool__sched_flush_one(s, proc);
     }
 }
 

@@ -57,8 +57,9 @@ void pool__sched_fini(struct pool__sched *sched);
 
 /* Queue a new task, and start it where a worker has room. */
 void pool__sched_submit(struct pool__sched *sched, struct pool_future *task);
-/* Write what is buffered. */
+/* See to it that what is buffered, for all or for one, is taken. */
 void pool__sched_flush(struct pool__sched *sched);
+void pool__sched_flush_one(struct pool__sched *sched, struct pool__proc *proc);
 /* Whether a worker runs it. */
 bool pool__sched_running(const struct pool_future *task);
 /* Look into the pipes and reply buffers of all workers: sweep.c. */

@@ -387,13 +387,16 @@ pool__sched_forget(struct pool__sched *s)
 {
     struct pool_future *task;
 
+    pool__table_each(proc, s->table)
+    {
+        pool__channel_shut(&proc->channel); /* nobody is sent anything */
+    }
     while ((task = pool__queue_pop(&s->queue)) != NULL)
         pool__task_cancelled(task);
     while (!pool__group_settle(s, NULL))
         ;
     pool__table_each(proc, s->table)
     {
-        pool__channel_shut(&proc->channel);
         while ((task = pool__channel_abandon(&proc->channel, NULL)) != NULL)
             pool__task_cancelled(task);
         proc->channel.region = NULL; /* it isn't mapped in a child */

@@ -3,7 +3,8 @@
  * Invariant: it runs while some worker holds a task that it hasn't begun, or
  * two: then a reply may stand in its buffer behind a task that takes long, and
  * tasks may wait behind it or for a worker that doesn't move. It runs too while
- * groups of peers wait.
+ * groups of peers wait, or some worker has room for no more, which it may make
+ * without an answer: of tasks that were taken back.
  *
  * And each second, where large payloads come and go, whether they still do. */
 #include "sched.h"
@@ -40,11 +41,12 @@ sweep_one(struct pool__sched *s, struct pool__proc *proc)
     proc->sched.unclaimed = claimed ? 0 : ch->head;
 }
 
-/* Whether a reply may stand in its buffer, or a task wait in its pipe. */
+/* Whether a reply may stand in its buffer, a task wait in its pipe, or room
+ * come. */
 static bool
 wants_sweep(struct pool__channel *ch)
 {
-    return ch->held >= 2 ||
+    return ch->held >= 2 || !pool__channel_has_room(ch) ||
            (ch->held == 1 && (!pool__channel_claimed(ch, ch->head) ||
                                  pool__channel_replied(ch)));
 }
@@ -56,6 +58,8 @@ pool__sched_look(struct pool__sched *s)
     {
         if (pool__proc_serves(proc) && proc->channel.held != 0)
             sweep_one(s, proc);
+        if (pool__proc_serves(proc) && !pool__channel_has_room(&proc->channel))
+            pool__sched_flush_one(s, proc);
     }
     pool__sched_run(s);
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pool.h"
@@ -345,13 +346,51 @@ quick_tasks_avoid_a_long_one(int unused)
     while (!pool_future_running(busy))
         ck_assert_int_eq(pool_poll(pool, 1), 0);
     usleep(1000);
-    pool->sched.run.left = 0; /* it is asked who is to have it */
     quick = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
     ck_assert_ptr_nonnull(quick->proc);
     ck_assert_ptr_ne(quick->proc, busy->proc);
     __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
     expect(busy);
     expect(quick);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* A worker from which everything was taken back answers nothing when it has
+ * made room. */
+static void
+room_comes_without_an_answer(int unused)
+{
+    enum { N = 4, SIZE = 60000 };
+    static unsigned char payload[SIZE];
+    pool_future_t *f[N], *after;
+    pool_t *pool;
+    pid_t pid = 0;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    learn_that_it_is_quick(pool, task_gate_or_nothing);
+    pool__table_each(proc, &pool->table)
+    {
+        pid = proc->pid;
+    }
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    while (test_state(pid) != 'T')
+        ;
+    for (int i = 0; i < N; i++)
+        f[i] = submit_bytes(pool, task_gate_or_nothing, payload, SIZE);
+    pool__table_each(proc, &pool->table)
+    {
+        ck_assert(!pool__channel_has_room(&proc->channel));
+    }
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(pool_future_cancel(f[i]), 0);
+        pool_future_free(f[i]);
+    }
+    after = submit_bytes(pool, task_nothing, NULL, 0);
+    ck_assert_int_eq(kill(pid, SIGCONT), 0);
+    expect(after);
     pool_destroy(pool);
     test_end();
 }
@@ -396,6 +435,71 @@ a_group_ends_a_row_of_quick_tasks(int unused)
     __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
     expect(busy);
     expect(quick);
+    for (int i = 0; i < RANKS; i++)
+        ck_assert_int_eq(
+            pool_future_error(pool_scatter_future(scatter, i), PATIENCE_MS), 0);
+    pool_scatter_free(scatter);
+    pool_destroy(pool);
+    test_end();
+}
+
+static int *rank_gate; /* of rank 0: the others wait for it */
+
+static int
+rank_meets_late(pool_call_t *call, void *model, const pool_rows_t *rows)
+{
+    pool_comm_t *comm = pool_call_comm(call);
+
+    (void)model;
+    (void)rows;
+    if (pool_comm_rank(comm) == 0 && !test_await(rank_gate, 1))
+        return 1;
+    return pool_barrier(comm);
+}
+
+static int
+ranks_that_wait(pool_scatter_t *scatter, int ranks)
+{
+    int waiting = 0;
+
+    for (int i = 0; i < ranks; i++)
+        waiting += pool__member_of(pool_scatter_future(scatter, i))->waits;
+    return waiting;
+}
+
+/* A child of the program may end its copy of the pool in the middle of a
+ * collective: nobody is sent an error then. */
+static void
+a_child_forgets_a_collective(int unused)
+{
+    enum { RANKS = 3 };
+    double values[RANKS] = {0};
+    pool_job_t job = POOL_JOB_INIT;
+    pool_scatter_t *scatter = NULL;
+    pool_t *pool;
+    int status = -1;
+
+    (void)unused;
+    test_begin();
+    rank_gate = test_shared(sizeof *rank_gate);
+    pool = test_pool(RANKS);
+    job.execute = rank_meets_late;
+    job.values = values;
+    job.rows = RANKS;
+    job.columns = 1;
+    job.flags = POOL_JOB_PEERS;
+    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
+    while (ranks_that_wait(scatter, RANKS) != RANKS - 1)
+        ck_assert_int_eq(pool_poll(pool, 5), 0);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        pool_destroy(pool);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    __atomic_store_n(rank_gate, 1, __ATOMIC_RELEASE);
     for (int i = 0; i < RANKS; i++)
         ck_assert_int_eq(
             pool_future_error(pool_scatter_future(scatter, i), PATIENCE_MS), 0);
@@ -618,6 +722,8 @@ static const struct test tests[] = {
     {"quick_tasks_keep_together", quick_tasks_keep_together},
     {"many_quick_tasks_spread", many_quick_tasks_spread},
     {"quick_tasks_avoid_a_long_one", quick_tasks_avoid_a_long_one},
+    {"room_comes_without_an_answer", room_comes_without_an_answer},
+    {"a_child_forgets_a_collective", a_child_forgets_a_collective},
     {"a_group_ends_a_row_of_quick_tasks", a_group_ends_a_row_of_quick_tasks},
     {"all_workers_run_at_once", all_workers_run_at_once},
     {"unbegun_tasks_keep_their_order", unbegun_tasks_keep_their_order},

@@ -40,8 +40,10 @@ on_anything(void *owner)
     (void)owner;
 }
 
-static const struct pool__channel_events events = {
-    .lent_sent = on_lent_sent, .progress = on_anything, .closed = on_anything};
+static const struct pool__channel_events events = {.lent_sent = on_lent_sent,
+    .payload_sent = on_lent_sent,
+    .progress = on_anything,
+    .closed = on_anything};
 
 static ssize_t
 read_tasks(void *self, void *to, size_t n)
@@ -110,7 +112,7 @@ send_frame(uint64_t id, size_t size)
         return;
     }
     is_lent = true;
-    pool__channel_lend(&channel, &frame, bytes, large);
+    ck_assert_int_eq(pool__channel_lend(&channel, &frame, bytes, large), 0);
 }
 
 /* Bytes that stand in the pipe. */
@@ -227,8 +229,8 @@ it_is_there_at_once(int unused)
     end();
 }
 
-/* More than the region holds waits behind it, in order; so does a large task,
- * which is copied then. */
+/* More than the region holds waits behind it, in order, and what is large
+ * behind that. */
 static void
 more_than_fits(int unused)
 {
@@ -245,13 +247,14 @@ more_than_fits(int unused)
     ck_assert(!pool__channel_has_room(&channel));
     for (size_t i = 0; i < frame.size; i++)
         large[i] = byte_of(frame.id, i);
+    is_lent = true;
     ck_assert_int_eq(
-        pool__channel_send(&channel, large, frame, large, &ordinal), 0);
-    memset(large, 0, sizeof large);
+        pool__channel_send(&channel, large, frame, large, &ordinal), 1);
     while (reader.id != frame.id) {
         pool__channel_flush(&channel);
         ck_assert(read_on(10000));
     }
+    ck_assert(!is_lent);
     ck_assert(pool__channel_has_room(&channel));
     end();
 }
