@@ -267,9 +267,11 @@ put_what_was_behind(struct pool__channel *ch)
         pool__buf_fini(&ch->behind);
 }
 
-/* How the worker comes by what is buffered, and nothing else is to be written:
- * it says that it sleeps and then looks once more; here a frame stands there
- * before it is asked. So one of the two sees the other. */
+/* How the worker comes by what stands in its region; by the pipe where
+ * something else is to follow there. It says that it sleeps and then looks once
+ * more; what stands there did so before it is asked here. So one of the two
+ * sees the other.
+ */
 static enum pool__reader
 ask_reader(struct pool__channel *ch)
 {

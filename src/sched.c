@@ -306,6 +306,14 @@ has_frames(struct pool__sched *s, struct pool__proc *proc)
         pool__list_append(&s->dirty, &proc->sched.dirty);
 }
 
+/* How much work a worker is given in quick tasks: less where another could be
+ * woken for them. */
+static uint32_t
+most_quick_ns(const struct pool__sched *s)
+{
+    return wakes_idle(s, 0) ? SPREAD_NS : AHEAD_NS;
+}
+
 /* Give PROC the task and, if they are quick, those that follow. */
 static void
 give_run(
@@ -314,7 +322,7 @@ give_run(
     bool quick = task->estimate_ns < QUICK_NS && pool__list_empty(&s->groups);
     unsigned left = quick ? run_length(s, proc) : 1;
 
-    s->run.most_ns = wakes_idle(s, 0) ? SPREAD_NS : AHEAD_NS;
+    s->run.most_ns = most_quick_ns(s);
     for (;;) {
         pool__queue_fetch(task);
         pool__list_remove(&task->node);
@@ -332,6 +340,7 @@ give_run(
     if (task == NULL && fed) {
         s->run.proc = proc;
         s->run.left = left;
+        s->run.most_ns = most_quick_ns(s); /* it was idle itself, perhaps */
     }
 }
 

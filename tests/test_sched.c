@@ -199,6 +199,29 @@ learn_that_it_is_quick(pool_t *pool, pool_fn fn)
     f->list[f->last].mean_ns = 100; /* however busy the machine was */
 }
 
+static void
+expect_all(pool_future_t **f, int n)
+{
+    for (int i = 0; i < n; i++)
+        expect(f[i]);
+}
+
+static pool_t *
+begin_with_quick(int workers, pool_fn fn)
+{
+    test_begin();
+    pool_t *pool = test_pool(workers);
+    learn_that_it_is_quick(pool, fn);
+    return pool;
+}
+
+static void
+end(pool_t *pool)
+{
+    pool_destroy(pool);
+    test_end();
+}
+
 /* Quick tasks that come one by one go to one worker in a row, without asking
  * for each. However many there are, all are sent. */
 static void
@@ -289,21 +312,16 @@ quick_tasks_keep_together(int unused)
 {
     enum { N = 4 };
     pool_future_t *f[N];
-    pool_t *pool;
+    pool_t *pool = begin_with_quick(2, task_nothing);
 
     (void)unused;
-    test_begin();
-    pool = test_pool(2);
-    learn_that_it_is_quick(pool, task_nothing);
     for (int i = 0; i < N; i++)
         f[i] = submit_bytes(pool, task_nothing, NULL, 0);
     for (int i = 1; i < N; i++)
         ck_assert_ptr_eq(f[i]->proc, f[0]->proc);
     ck_assert(!pool__list_empty(&pool->sched.idle));
-    for (int i = 0; i < N; i++)
-        expect(f[i]);
-    pool_destroy(pool);
-    test_end();
+    expect_all(f, N);
+    end(pool);
 }
 
 /* Many do, before the first one has been asked what it has done. */
@@ -313,21 +331,16 @@ many_quick_tasks_spread(int unused)
     enum { N = 2000 };
     static pool_future_t *f[N];
     bool spread = false;
-    pool_t *pool;
+    pool_t *pool = begin_with_quick(2, task_nothing);
 
     (void)unused;
-    test_begin();
-    pool = test_pool(2);
-    learn_that_it_is_quick(pool, task_nothing);
     for (int i = 0; i < N; i++) {
         f[i] = submit_bytes(pool, task_nothing, NULL, 0);
         spread = spread || (f[i]->proc != NULL && f[i]->proc != f[0]->proc);
     }
     ck_assert(spread);
-    for (int i = 0; i < N; i++)
-        expect(f[i]);
-    pool_destroy(pool);
-    test_end();
+    expect_all(f, N);
+    end(pool);
 }
 
 /* Nor do they go behind one that takes long, while somebody is idle. */
@@ -336,12 +349,9 @@ quick_tasks_avoid_a_long_one(int unused)
 {
     int *gate = test_shared(sizeof *gate);
     pool_future_t *busy, *quick;
-    pool_t *pool;
+    pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
 
     (void)unused;
-    test_begin();
-    pool = test_pool(2);
-    learn_that_it_is_quick(pool, task_gate_or_nothing);
     busy = submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
     while (!pool_future_running(busy))
         ck_assert_int_eq(pool_poll(pool, 1), 0);
@@ -352,8 +362,35 @@ quick_tasks_avoid_a_long_one(int unused)
     __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
     expect(busy);
     expect(quick);
-    pool_destroy(pool);
-    test_end();
+    end(pool);
+}
+
+/* Even where the program does nothing but submit: some of them may follow it
+ * until it is asked. */
+static void
+a_row_of_quick_tasks_leaves_a_long_one(int unused)
+{
+    enum { N = 20 };
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *f[N], *busy;
+    pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
+    bool left = false;
+
+    (void)unused;
+    busy = submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
+    struct pool__proc *proc = busy->proc;
+    while (pool__load(&proc->channel.region->running) != busy->ordinal)
+        usleep(1000);
+    usleep(1000);
+    for (int i = 0; i < N; i++) {
+        f[i] = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
+        left = left || f[i]->proc != proc;
+    }
+    ck_assert(left);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    expect(busy);
+    expect_all(f, N);
+    end(pool);
 }
 
 /* A worker from which everything was taken back answers nothing when it has
@@ -364,13 +401,10 @@ room_comes_without_an_answer(int unused)
     enum { N = 4, SIZE = 60000 };
     static unsigned char payload[SIZE];
     pool_future_t *f[N], *after;
-    pool_t *pool;
+    pool_t *pool = begin_with_quick(1, task_gate_or_nothing);
     pid_t pid = 0;
 
     (void)unused;
-    test_begin();
-    pool = test_pool(1);
-    learn_that_it_is_quick(pool, task_gate_or_nothing);
     pool__table_each(proc, &pool->table)
     {
         pid = proc->pid;
@@ -391,8 +425,7 @@ room_comes_without_an_answer(int unused)
     after = submit_bytes(pool, task_nothing, NULL, 0);
     ck_assert_int_eq(kill(pid, SIGCONT), 0);
     expect(after);
-    pool_destroy(pool);
-    test_end();
+    end(pool);
 }
 
 static int
@@ -722,6 +755,8 @@ static const struct test tests[] = {
     {"quick_tasks_keep_together", quick_tasks_keep_together},
     {"many_quick_tasks_spread", many_quick_tasks_spread},
     {"quick_tasks_avoid_a_long_one", quick_tasks_avoid_a_long_one},
+    {"a_row_of_quick_tasks_leaves_a_long_one",
+        a_row_of_quick_tasks_leaves_a_long_one},
     {"room_comes_without_an_answer", room_comes_without_an_answer},
     {"a_child_forgets_a_collective", a_child_forgets_a_collective},
     {"a_group_ends_a_row_of_quick_tasks", a_group_ends_a_row_of_quick_tasks},
