@@ -172,7 +172,7 @@ pool_call_return_bytes(pool_call_t *call, const void *data, size_t size)
     if (rc < 0)
         return pool__call_library_failed(call, rc);
     if (size != 0)
-        memmove(to, data, size);
+        pool__move(to, data, size);
     call->result = to;
     call->result_size = size;
     return 0;

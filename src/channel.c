@@ -105,14 +105,14 @@ int
 pool__channel_control(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload)
 {
-    return pool__channel_put(ch, frame, payload);
+    return pool__channel_put(ch, *frame, payload);
 }
 
 int
-pool__channel_put_behind(struct pool__channel *ch,
-    const struct pool__frame *frame, const void *payload)
+pool__channel_put_behind(
+    struct pool__channel *ch, struct pool__frame frame, const void *payload)
 {
-    size_t extent = (size_t)pool__frame_extent(frame->size);
+    size_t extent = (size_t)pool__frame_extent(frame.size);
     int rc = pool__buf_reserve(&ch->behind, extent);
 
     if (rc < 0)
@@ -203,11 +203,11 @@ place(struct pool__channel *ch, const struct pool__frame *frame,
 
 int
 pool__channel_send_large(struct pool__channel *ch, void *task,
-    const struct pool__frame *frame, const void *payload)
+    struct pool__frame frame, const void *payload)
 {
-    if (may_place(ch, frame->size))
-        return place(ch, frame, payload);
-    int rc = put_large(ch, frame, payload, task, false);
+    if (may_place(ch, frame.size))
+        return place(ch, &frame, payload);
+    int rc = put_large(ch, &frame, payload, task, false);
     return rc < 0 ? rc : 1;
 }
 

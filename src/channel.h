@@ -142,10 +142,10 @@ void pool__channel_fini(struct pool__channel *channel);
 static inline bool
 pool__channel_has_room(const struct pool__channel *channel)
 {
-    return channel->tail - channel->head < POOL__RING &&
-           channel->large.task == NULL &&
-           pool__buf_size(&channel->behind) == 0 &&
-           pool__outbox_used(&channel->out) < POOL__QUEUE_LIMIT;
+    return pool__likely(channel->tail - channel->head < POOL__RING) &&
+           pool__likely(channel->large.task == NULL) &&
+           pool__likely(pool__buf_size(&channel->behind) == 0) &&
+           pool__likely(pool__outbox_used(&channel->out) < POOL__QUEUE_LIMIT);
 }
 /* Send a task; it is buffered, a large one put in the segment if that is free.
  * 0; 1 where the payload is read until payload_sent is told; POOL_ENOMEM.
@@ -171,7 +171,7 @@ pool__channel_wants_flush(const struct pool__channel *channel)
 
     return !channel->writing &&
            (channel->out.end - channel->told >= POOL__LARGE ||
-               waiting >= channel->held - pool__min(waiting, channel->held));
+               2 * waiting >= channel->held);
 }
 
 /* The task with this ordinal, head <= ordinal < tail; NULL: taken back. */
@@ -181,16 +181,14 @@ pool__channel_task(const struct pool__channel *channel, uint64_t ordinal)
     return channel->sent[ordinal % POOL__RING].task;
 }
 
-/* Fetch so many bytes of the task whose reply comes soon. */
+/* Fetch so many bytes of the task whose reply comes soon, if there is one: what
+ * is fetched need not exist. */
 static inline void
 pool__channel_fetch(const struct pool__channel *channel, size_t bytes)
 {
     uint64_t ordinal = channel->head + POOL__REPLIES_AHEAD;
-    const void *task =
-        ordinal < channel->tail ? pool__channel_task(channel, ordinal) : NULL;
 
-    if (task != NULL)
-        pool__fetch(task, bytes);
+    pool__fetch(pool__channel_task(channel, ordinal), bytes);
 }
 
 /* Ordinals that were taken back and are the oldest need no place. */
@@ -264,31 +262,30 @@ void *pool__channel_abandon(struct pool__channel *channel, bool *claimed);
 
 /* ---- sending a task, inline ---------------------------------------------- */
 
-/* What is large is put into the segment, or lent: 0, 1 or POOL_ENOMEM. */
+/* What is large is put into the segment, or lent: 0, 1 or POOL_ENOMEM. Here and
+ * below a frame is passed by value: it stays in registers. */
 int pool__channel_send_large(struct pool__channel *channel, void *task,
-    const struct pool__frame *frame, const void *payload);
+    struct pool__frame frame, const void *payload);
 
 /* Put a frame of EXTENT bytes together. */
 static inline void
-pool__channel_compose(uint8_t *to, const struct pool__frame *frame,
-    const void *payload, size_t extent)
+pool__channel_compose(
+    uint8_t *to, struct pool__frame frame, const void *payload, size_t extent)
 {
-    pool__frame_put(to, frame);
-    if (frame->size != 0) {
-        memset(to + extent - 8, 0, 8); /* the padding, then what covers it */
-        memcpy(to + POOL__FRAME_HEADER, payload, frame->size);
-    }
+    memset(to + extent - 8, 0, 8); /* the padding, then what covers it */
+    pool__frame_put(to, &frame);
+    pool__move(to + POOL__FRAME_HEADER, payload, frame.size);
 }
 
 /* Buffer a frame and its payload. 0 or POOL_ENOMEM. */
 int pool__channel_put_behind(struct pool__channel *channel,
-    const struct pool__frame *frame, const void *payload);
+    struct pool__frame frame, const void *payload);
 
 static inline int
-pool__channel_put(struct pool__channel *ch, const struct pool__frame *frame,
-    const void *payload)
+pool__channel_put(
+    struct pool__channel *ch, struct pool__frame frame, const void *payload)
 {
-    size_t extent = (size_t)pool__frame_extent(frame->size);
+    size_t extent = (size_t)pool__frame_extent(frame.size);
 
     if (pool__unlikely(ch->large.task != NULL ||
                        pool__buf_size(&ch->behind) != 0 ||
@@ -304,8 +301,8 @@ pool__channel_send(struct pool__channel *ch, void *task,
     struct pool__frame frame, const void *payload, uint64_t *ordinal)
 {
     int rc = pool__unlikely(frame.size >= POOL__LARGE)
-                 ? pool__channel_send_large(ch, task, &frame, payload)
-                 : pool__channel_put(ch, &frame, payload);
+                 ? pool__channel_send_large(ch, task, frame, payload)
+                 : pool__channel_put(ch, frame, payload);
 
     if (pool__unlikely(rc < 0))
         return rc;

@@ -36,11 +36,14 @@ pool__channel_violate(struct pool__channel *ch, const char *what)
 static void *
 answered_task(struct pool__channel *ch, uint64_t id)
 {
-    pool__channel_skip_recalled(ch);
-    struct pool__sent *sent = &ch->sent[ch->head % POOL__RING];
-    if (pool__likely(ch->head != ch->tail && sent->id == id &&
-                     sent->task != ch->large.task))
-        return sent->task;
+    for (; ch->head != ch->tail; ch->head++) {
+        struct pool__sent *sent = &ch->sent[ch->head % POOL__RING];
+        if (pool__unlikely(sent->task == NULL))
+            continue; /* it was taken back */
+        if (pool__likely(sent->id == id && sent->task != ch->large.task))
+            return sent->task;
+        break;
+    }
     pool__channel_violate(ch, "a reply to no task that it runs");
     return NULL;
 }
@@ -252,20 +255,26 @@ keep_rest(struct pool__channel *ch, const uint8_t *bytes, size_t n)
     ch->rest.tail = n;
 }
 
-/* As pool__frame_split. What comes in a collective may be a little larger than
- * a result. */
+/* What comes in a collective may be a little larger than a result. */
+static pool__apart bool
+may_be_larger(const struct pool__channel *ch, const struct pool__frame *frame)
+{
+    return frame->type == POOL__FRAME_COLLECTIVE &&
+           frame->size - ch->max_result <=
+               POOL__OFFER_SIZE + POOL_MAX_WORKERS * sizeof(uint64_t);
+}
+
+/* As pool__frame_split. */
 static int64_t
 split(struct pool__channel *ch, const uint8_t *bytes, size_t n,
     struct pool__frame *frame)
 {
-    size_t most = pool__min(
-        POOL__FRAME_MAX_PAYLOAD, (size_t)ch->max_result + POOL__OFFER_SIZE +
-                                     POOL_MAX_WORKERS * sizeof(uint64_t));
-    int64_t extent = pool__frame_split(bytes, n, (uint32_t)most, frame);
+    int64_t extent =
+        pool__frame_split(bytes, n, POOL__FRAME_MAX_PAYLOAD, frame);
 
-    if (pool__unlikely(extent >= 0 && n >= POOL__FRAME_HEADER &&
-                       frame->size > ch->max_result &&
-                       frame->type != POOL__FRAME_COLLECTIVE))
+    if (extent >= 0 && n >= POOL__FRAME_HEADER &&
+        pool__unlikely(frame->size > ch->max_result) &&
+        !may_be_larger(ch, frame))
         return POOL_EPROTO;
     return extent;
 }

@@ -50,8 +50,8 @@ grow(struct pool__functions *f)
 }
 
 int
-pool__function_find(struct pool__functions *f,
-    const struct pool__modules *modules, pool_fn fn, uint16_t *number)
+pool__function_find(
+    struct pool__functions *f, const struct pool__modules *modules, pool_fn fn)
 {
     uint32_t *at = f->index_size != 0 ? place(f, fn) : NULL;
     if (at == NULL || *at == 0) {
@@ -61,13 +61,14 @@ pool__function_find(struct pool__functions *f,
         if (f->count == f->capacity && grow(f) < 0)
             return pool__fail(POOL_ENOMEM, "the table of functions");
         at = place(f, fn);
-        f->list[f->count] = (struct pool__function){
-            fn, pool__modules_know(modules, (uintptr_t)fn), 0};
+        bool known = pool__modules_know(modules, (uintptr_t)fn);
+        f->list[f->count] = (struct pool__function){fn, known, 0};
+        f->unknown += known ? 0 : 1;
         *at = (uint32_t)++f->count;
     }
-    f->last = *at - 1;
-    *number = (uint16_t)f->last;
-    return 0;
+    f->last = fn;
+    f->last_number = (uint16_t)(*at - 1);
+    return f->last_number;
 }
 
 void

@@ -326,13 +326,26 @@ check_not_freed(const struct pool_future *future)
 #endif
 }
 
-void
-pool_future_free(pool_future_t *future)
+static pool__apart void
+free_slowly(pool_future_t *future)
 {
     if (future == NULL || enter(future, "pool_future_free") < 0)
         return;
     check_not_freed(future);
     struct pool__core *core = future->core;
     pool__task_unref(future);
+    pool__leave(core);
+}
+
+void
+pool_future_free(pool_future_t *future)
+{
+    if (pool__unlikely(!is_at_hand(future, 0) || future->refs != 1 ||
+                       !pool__task_is_bare(future))) {
+        free_slowly(future);
+        return;
+    }
+    struct pool__core *core = future->core;
+    pool__task_free_cell(core, future);
     pool__leave(core);
 }

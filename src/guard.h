@@ -49,8 +49,9 @@ int pool__refuse_timeout(int timeout_ms, const char *who);
 static inline bool
 pool__owns(const struct pool__core *core)
 {
-    return core->stamp == pool__owner_stamp() && !core->threaded &&
-           core->thread == pool__thread();
+    return pool__likely(core->stamp == pool__owner_stamp()) &&
+           pool__likely(!core->threaded) &&
+           pool__likely(core->thread == pool__thread());
 }
 
 static inline int

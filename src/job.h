@@ -17,7 +17,7 @@ struct pool__job {
 static inline struct pool__job *
 pool__job_of(const struct pool_future *task)
 {
-    return task->extra != NULL ? task->extra->job : NULL;
+    return pool__unlikely(task->extra != NULL) ? task->extra->job : NULL;
 }
 
 /* The worker must know the job before it runs a chunk: send the record, once.

@@ -81,7 +81,7 @@ struct pool {
 
     /* what the program asked for */
     int workers;
-    size_t max_pending;  /* 0: no limit */
+    size_t max_pending;  /* SIZE_MAX: no limit */
     size_t max_argument; /* bytes */
     uint64_t max_result; /* bytes */
     uint64_t seed;

@@ -318,7 +318,7 @@ scatter(struct pool *pool, pool_scatter_t **out, const pool_job_t *job)
     if (ranks > INT_MAX)
         return pool__fail(
             POOL_EINVAL, "pool_scatter: job.chunk makes %zu chunks", ranks);
-    if (pool->max_pending != 0 && ranks > pool->max_pending)
+    if (ranks > pool->max_pending)
         return pool__fail(POOL_EINVAL,
             "pool_scatter: %zu chunks, options.max_pending is %zu", ranks,
             pool->max_pending);

@@ -214,13 +214,15 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
         .size = task->size,
         .flags = task->function,
         .id = pool__frame_id(task->number, task->sends++)};
-    struct pool__job *job = pool__job_of(task);
-    bool quick = task->estimate_ns < QUICK_NS;
+    const struct pool__task_extra *extra = task->extra;
     int rc = introduce(s, proc, task->function);
 
-    proc->sched.quick = quick && (proc->sched.quick || proc->channel.held == 0);
-    if (rc == 0 && pool__unlikely(job != NULL))
-        rc = pool__job_introduce(proc, job);
+    if (task->estimate_ns >= QUICK_NS)
+        proc->sched.quick = false;
+    else if (proc->channel.held == 0)
+        proc->sched.quick = true;
+    if (rc == 0 && pool__unlikely(extra != NULL && extra->job != NULL))
+        rc = pool__job_introduce(proc, extra->job);
     if (rc == 0)
         rc = pool__channel_send(
             &proc->channel, task, frame, pool__task_data(task), &task->ordinal);
@@ -455,8 +457,8 @@ pool__sched_submit(struct pool__sched *s, struct pool_future *task)
         proc = enqueue(s, task);
     if (proc != NULL && pool__channel_wants_flush(&proc->channel))
         pool__sched_flush_one(s, proc);
-    if (pool__unlikely(s->core->unsettled > (size_t)s->table->wanted &&
-                       s->table->wanted < s->table->workers))
+    if (pool__unlikely(s->table->wanted < s->table->workers &&
+                       s->core->unsettled > (size_t)s->table->wanted))
         grow(s);
 }
 

@@ -139,16 +139,17 @@ pool__sched_mean(struct pool__sched *s, const struct pool_future *task)
 {
     struct pool__job *job = pool__job_of(task);
 
-    return job != NULL ? &job->mean_ns
-                       : &s->functions.list[task->function].mean_ns;
+    return pool__likely(job == NULL)
+               ? &s->functions.list[task->function].mean_ns
+               : &job->mean_ns;
 }
 
 /* How long the task may run, ms; 0: for ever. */
 static inline int
 pool__sched_limit(const struct pool__sched *s, const struct pool_future *task)
 {
-    return task->extra != NULL ? task->extra->deadline_ms
-                               : s->policy.deadline_ms;
+    return pool__likely(task->extra == NULL) ? s->policy.deadline_ms
+                                             : task->extra->deadline_ms;
 }
 
 #endif

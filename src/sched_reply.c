@@ -78,27 +78,34 @@ fail_as_told(struct pool__sched *s, struct pool__proc *proc,
     pool__sched_failed(s, task, &failure);
 }
 
-pool__hot void
-pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
+/* It ran: for how long, as its worker says. */
+static inline void
+account(struct pool__sched *s, struct pool__proc *proc,
+    const struct pool_future *task, uint32_t *mean_ns, uint16_t packed)
+{
+    uint64_t *queued = &proc->sched.queued_ns;
+    uint64_t ns = pool__duration_unpack(packed);
+
+    proc->useful = true;
+    proc->sched.slow = false;
+    measure(mean_ns, ns);
+    pool__durations_add(&s->core->stats.run_time, packed, ns);
+    *queued -= pool__min(*queued, task->estimate_ns);
+}
+
+static pool__apart void
+reply_of_any(struct pool__sched *s, struct pool__proc *proc,
     struct pool_future *task, const struct pool__frame *frame,
     const void *payload, void *block)
 {
-    uint64_t *queued = &proc->sched.queued_ns;
-    uint64_t ns = pool__duration_unpack(frame->flags);
-
-    pool__channel_fetch(&proc->channel, sizeof *task);
-    proc->useful = true;
-    proc->sched.slow = false;
-    if (pool__unlikely(pool__peers_inside(pool__member_of(task)))) {
+    if (pool__peers_inside(pool__member_of(task))) {
         pool__free(block);
         broke_protocol(proc, task, "a result from inside a collective");
         return;
     }
-    measure(pool__sched_mean(s, task), ns);
-    pool__durations_add(&s->core->stats.run_time, frame->flags, ns);
-    *queued -= pool__min(*queued, task->estimate_ns);
-    if (pool__likely(frame->type == POOL__FRAME_REPLY &&
-                     frame->size <= s->table->template.max_result)) {
+    account(s, proc, task, pool__sched_mean(s, task), frame->flags);
+    if (frame->type == POOL__FRAME_REPLY &&
+        frame->size <= s->table->template.max_result) {
         pool__task_value(task, payload, frame->size, block);
         return;
     }
@@ -107,6 +114,24 @@ pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
     else
         fail_as_told(s, proc, task, frame, payload);
     pool__free(block);
+}
+
+pool__hot void
+pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
+    struct pool_future *task, const struct pool__frame *frame,
+    const void *payload, void *block)
+{
+    pool__channel_fetch(&proc->channel, sizeof *task);
+    if (pool__unlikely(task->extra != NULL || block != NULL ||
+                       frame->type != POOL__FRAME_REPLY ||
+                       frame->size > POOL__TASK_ROOM ||
+                       frame->size > s->table->template.max_result)) {
+        reply_of_any(s, proc, task, frame, payload, block);
+        return;
+    }
+    account(s, proc, task, &s->functions.list[task->function].mean_ns,
+        frame->flags);
+    pool__task_value(task, payload, frame->size, NULL);
 }
 
 void

@@ -12,7 +12,7 @@
 static bool
 is_full(const struct pool *pool)
 {
-    return pool->max_pending != 0 && pool->core->unsettled >= pool->max_pending;
+    return pool->core->unsettled >= pool->max_pending;
 }
 
 static bool
@@ -59,22 +59,16 @@ check_submit(struct pool *pool, const char *who, size_t size)
     return 0;
 }
 
-/* Whether the task needs more than the defaults. */
-static bool
-is_special(const pool_task_options_t *o, const void *block)
-{
-    return block != NULL ||
-           (o != NULL && (o->deadline_ms != 0 || o->retries != 0));
-}
-
-static int
+/* More than the defaults, or a payload that is taken over. */
+static pool__apart int
 take_options(struct pool *pool, struct pool_future *task,
     const pool_task_options_t *o, const void *block)
 {
-    task->tag = o != NULL ? o->tag : 0;
-    task->priority =
-        (uint8_t)(POOL_MAX_PRIORITY - (o != NULL ? o->priority : 0));
-    if (pool__likely(!is_special(o, block)))
+    if (o != NULL) {
+        task->tag = o->tag;
+        task->priority = (uint8_t)(POOL_MAX_PRIORITY - o->priority);
+    }
+    if (block == NULL && o->deadline_ms == 0 && o->retries == 0)
         return 0;
     struct pool__task_extra *extra = pool__zalloc(sizeof *extra);
     if (extra == NULL)
@@ -106,25 +100,33 @@ admit(struct pool *pool, const char *who, pool_fn fn, size_t size, int wait_ms)
     return rc;
 }
 
+/* Whether it can. */
+static bool
+comes_at_once(const struct pool *pool, pool_fn fn, size_t size)
+{
+    return pool__likely(fn != NULL) && pool__likely(!pool->shut) &&
+           pool__likely(!pool->broken) &&
+           pool__likely(size <= pool->max_argument) &&
+           pool__likely(!is_full(pool));
+}
+
 /* A task without options, where there is room for one. */
 static int
 make_task(struct pool *pool, const char *who, pool_fn fn, size_t size,
     void *block, int wait_ms, struct pool_future **task)
 {
-    bool open = fn != NULL && !pool->shut && !pool->broken &&
-                size <= pool->max_argument && !is_full(pool);
-    int rc = pool__likely(open) ? 0 : admit(pool, who, fn, size, wait_ms);
-    uint16_t number = 0;
+    int rc =
+        comes_at_once(pool, fn, size) ? 0 : admit(pool, who, fn, size, wait_ms);
 
-    if (rc == 0 && pool->drive != POOL__DRIVE_SERIAL)
-        rc = pool__function_number(&pool->sched.functions,
-            &pool->table.forkserver.modules, fn, &number);
+    if (rc == 0 && pool__likely(pool->drive != POOL__DRIVE_SERIAL))
+        rc = pool__function_number(
+            &pool->sched.functions, &pool->table.forkserver.modules, fn);
     if (rc < 0)
         return rc;
     *task = pool__task_new(pool->core, size, block);
     if (*task == NULL)
         return pool__fail(POOL_ENOMEM, "%s: a task of %zu bytes", who, size);
-    (*task)->function = number;
+    (*task)->function = (uint16_t)rc;
     return 0;
 }
 
@@ -135,7 +137,8 @@ pool__task_prepare(struct pool *pool, const char *who, pool_fn fn, size_t size,
     int rc = make_task(pool, who, fn, size, block,
         options != NULL ? options->wait_ms : 0, task);
 
-    if (rc < 0 || take_options(pool, *task, options, block) == 0)
+    if (pool__likely(options == NULL && block == NULL) || rc < 0 ||
+        take_options(pool, *task, options, block) == 0)
         return rc;
     pool__task_unmake(*task);
     return pool__fail(POOL_ENOMEM, "%s: a task's options", who);
@@ -157,16 +160,16 @@ pool__chunk_prepare(struct pool *pool, const char *who, pool_fn fn, void *block,
 int
 pool__check_known(struct pool *pool, pool_fn fn, const char *what)
 {
-    uint16_t number;
-
     if (fn == NULL || pool->drive == POOL__DRIVE_SERIAL)
         return 0;
-    int rc = pool__function_number(
-        &pool->sched.functions, &pool->table.forkserver.modules, fn, &number);
-    if (rc == 0 && !pool->sched.functions.list[number].known)
-        rc = pool__fail(
+    int number = pool__function_number(
+        &pool->sched.functions, &pool->table.forkserver.modules, fn);
+    if (number < 0)
+        return number;
+    if (!pool__function_known(&pool->sched.functions, number))
+        return pool__fail(
             POOL_ENOFUNC, "%s is a function that workers cannot know", what);
-    return rc;
+    return 0;
 }
 
 static void
@@ -202,7 +205,7 @@ may_try_again(const struct pool_future *task)
 }
 
 /* In a serial pool a task runs where it is submitted. */
-static void
+static pool__apart void
 run_here(struct pool *pool, struct pool_future *task, pool_fn fn)
 {
     struct pool_call call;
@@ -232,7 +235,7 @@ run_here(struct pool *pool, struct pool_future *task, pool_fn fn)
     pool->core->wake = true;
 }
 
-static void
+static pool__apart void
 fail_unknown(const struct pool *pool, struct pool_future *task)
 {
     pool_failure_t failure = {.code = POOL_ENOFUNC,
@@ -255,9 +258,10 @@ pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
     pool->core->stats.submitted++;
     if (future != NULL)
         *future = task;
-    if (pool->drive == POOL__DRIVE_SERIAL)
+    if (pool__unlikely(pool->drive == POOL__DRIVE_SERIAL))
         run_here(pool, task, fn);
-    else if (!pool->sched.functions.list[task->function].known)
+    else if (pool__unlikely(
+                 !pool__function_known(&pool->sched.functions, task->function)))
         fail_unknown(pool, task);
     else
         pool__sched_submit(&pool->sched, task);
@@ -273,11 +277,9 @@ bad_option(const char *who, const char *member, long value)
     return pool__fail(POOL_EINVAL, "%s: options.%s is %ld", who, member, value);
 }
 
-static int
+static pool__apart int
 check_options(const pool_task_options_t *o, const char *who)
 {
-    if (o == NULL)
-        return 0;
     if (o->size != sizeof *o)
         return pool__fail(POOL_EINVAL,
             "%s: options.size is %zu, not %zu: use POOL_TASK_OPTIONS_INIT", who,
@@ -301,7 +303,8 @@ enter(pool_t *pool, const pool_task_options_t *options, const char *who)
 {
     int rc = pool__enter_pool(pool, who);
 
-    if (rc == 0 && (rc = check_options(options, who)) < 0)
+    if (rc == 0 && pool__unlikely(options != NULL) &&
+        (rc = check_options(options, who)) < 0)
         pool__leave(pool->core);
     return rc;
 }
@@ -326,7 +329,7 @@ prepare_encoded(struct pool *pool, const char *who, pool_fn fn,
         bool fits = rc == 0;
         rc = pool__task_prepare(pool, who, fn, size, NULL, options, task);
         if (rc == 0 && fits) {
-            memcpy((*task)->room, small, size);
+            pool__move_short((*task)->room, small, size);
         } else if (rc == 0) {
             pool_enc_init(&enc, pool__task_data(*task), size);
             (void)pool_vencode(&enc, format, again); /* as it did before */
@@ -398,8 +401,7 @@ pool_submit_bytes(pool_t *pool, pool_future_t **future,
     if (rc == 0)
         rc = pool__task_prepare(pool, who, fn, size, NULL, options, &task);
     if (rc == 0) {
-        if (size != 0)
-            memcpy(pool__task_data(task), data, size);
+        pool__move(pool__task_data(task), data, size);
         pool__task_start(pool, task, fn, future);
     }
     pool__leave(core);

@@ -47,9 +47,10 @@ struct pool__core {
     struct pool__list waiters; /* threads that wait */
     struct pool__list notices; /* for the program, oldest first */
     struct pool__cells cells;
-    size_t cells_out;
     size_t unsettled;
-    size_t listeners;     /* that are to hear of it at once */
+    size_t listeners; /* that are to hear of it at once */
+    size_t cells_out; /* apart from unsettled: to count both by one instruction
+                         would have to wait until the last free is stored */
     uint64_t last_number; /* of a task */
     void *trash;          /* large blocks on their way out */
     void *spare;          /* one that is kept for the next of its size */
@@ -58,7 +59,7 @@ struct pool__core {
     struct pool__stats stats;
 };
 
-#define POOL__TASK_ROOM 80 /* bytes of payload that need no block */
+#define POOL__TASK_ROOM POOL__SHORT /* bytes of payload that need no block */
 #define POOL__PRIORITIES (POOL_MAX_PRIORITY - POOL_MIN_PRIORITY + 1)
 
 struct pool__job;
@@ -79,19 +80,12 @@ struct pool__task_extra {
 /* One reference less. */
 void pool__extra_unref(struct pool__task_extra *extra);
 
+/* Three cache lines. The first is all that is read of a task that has settled
+ * when its result is asked for and it is freed. */
 struct pool_future {
     struct pool__list node; /* in the queue; the first, see pool__queue_fetch */
     struct pool__core *core;
     void *block; /* arguments, later the result; NULL: room */
-    union {
-        pool_failure_t *failure; /* of a failed one; see pool_future_failure */
-        uint64_t submitted_ns;   /* of a pending one, if it is sampled */
-    };
-    void *proc;       /* that it was sent to */
-    uint64_t ordinal; /* there */
-    uint64_t number;  /* in its pool, from 1 */
-    uint64_t tag;
-    struct pool__list *watchers;    /* a ring, the oldest; NULL: none */
     struct pool__task_extra *extra; /* NULL: all defaults */
     uint32_t size;                  /* bytes of arguments or result */
     uint32_t estimate_ns;           /* how long it may run */
@@ -102,12 +96,23 @@ struct pool_future {
     };
     uint16_t function;
     uint8_t state;
-    uint8_t priority; /* level of the queue, 0 is the first */
-    bool lent : 1;    /* a channel reads its payload */
-    bool owned : 1;   /* block was the caller's, see extra->free_fn */
-    bool marked : 1;  /* while a wait looks for duplicates */
+    uint8_t priority;   /* level of the queue, 0 is the first */
+    bool lent : 1;      /* a channel reads its payload */
+    bool owned : 1;     /* block was the caller's, see extra->free_fn */
+    bool marked : 1;    /* while a wait looks for duplicates */
+    uint8_t unused : 5; /* set, so that the byte need not be read */
     uint8_t attempts;
     uint8_t losses; /* workers that died when it was the next to run */
+    uint8_t none;
+    struct pool__list *watchers; /* a ring, the oldest; NULL: none */
+    void *proc;                  /* that it was sent to */
+    uint64_t ordinal;            /* there */
+    uint64_t number;             /* in its pool, from 1 */
+    uint64_t tag;
+    union {
+        pool_failure_t *failure; /* of a failed one; see pool_future_failure */
+        uint64_t submitted_ns;   /* of a pending one, if it is sampled */
+    };
     _Alignas(16) uint8_t room[POOL__TASK_ROOM];
 };
 
@@ -221,10 +226,11 @@ pool__task_new_cell(struct pool__core *core, size_t size)
     task->sends = 0;
     task->function = 0;
     task->state = POOL__TASK_PENDING;
-    task->priority = 0;
+    task->priority = POOL_MAX_PRIORITY;
     task->lent = task->owned = task->marked = false;
+    task->unused = 0;
     task->attempts = 0;
-    task->losses = 0;
+    task->losses = task->none = 0;
     core->cells_out++;
     core->unsettled++;
     core->stats.queued_bytes += size;
@@ -305,8 +311,7 @@ pool__task_value(
     }
     pool__stats_completed(&task->core->stats, task->size, size);
     task->size = (uint32_t)size;
-    if (size != 0)
-        memcpy(task->room, data, size);
+    pool__move_short(task->room, data, size);
     pool__task_settle(task, POOL__TASK_VALUE, 0);
 }
 

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <time.h>
 
 /* For the libraries beside this one, not for programs. */
@@ -66,6 +67,59 @@ static inline size_t
 pool__front(const void *block, size_t rest, uintptr_t source)
 {
     return (source - (uintptr_t)block - rest) % POOL__FRONT & ~(size_t)7;
+}
+
+/* memmove of so few bytes, in place: a call costs more than they do, and where
+ * there is none a caller need not save its registers. */
+#define POOL__SHORT 80u
+static inline void
+pool__move_short(void *to, const void *from, size_t n)
+{
+    typedef uint64_t two __attribute__((vector_size(16)));
+    uint8_t *put = to;
+    const uint8_t *get = from;
+    two a, b, c, d, e;
+
+    if (pool__likely(n > 32)) {
+        memcpy(&a, get, 16);
+        memcpy(&b, get + 16, 16);
+        memcpy(&d, get + n - 32, 16);
+        memcpy(&e, get + n - 16, 16);
+        if (n > 64) {
+            memcpy(&c, get + 32, 16);
+            memcpy(put + 32, &c, 16);
+        }
+        memcpy(put, &a, 16);
+        memcpy(put + 16, &b, 16);
+        memcpy(put + n - 32, &d, 16);
+        memcpy(put + n - 16, &e, 16);
+    } else if (n >= 16) {
+        memcpy(&a, get, 16);
+        memcpy(&e, get + n - 16, 16);
+        memcpy(put, &a, 16);
+        memcpy(put + n - 16, &e, 16);
+    } else if (n >= 8) {
+        uint64_t first, last;
+        memcpy(&first, get, 8);
+        memcpy(&last, get + n - 8, 8);
+        memcpy(put, &first, 8);
+        memcpy(put + n - 8, &last, 8);
+    } else {
+        uint64_t some = 0;
+        for (size_t i = 0; i < n; i++)
+            some |= (uint64_t)get[i] << 8 * i;
+        for (size_t i = 0; i < n; i++)
+            put[i] = (uint8_t)(some >> 8 * i);
+    }
+}
+
+static inline void
+pool__move(void *to, const void *from, size_t n)
+{
+    if (pool__likely(n <= POOL__SHORT))
+        pool__move_short(to, from, n);
+    else
+        memmove(to, from, n);
 }
 
 /* Nanoseconds of the monotonic clock: jumps of the wall clock don't matter. */
