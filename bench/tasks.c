@@ -82,12 +82,14 @@ run_ring(pool_t *pool, size_t tasks, size_t window,
     void (*collect)(pool_future_t *))
 {
     pool_future_t **ring = calloc(window, sizeof *ring);
+    size_t next = 0;
 
     if (ring == NULL)
         exit(1);
     double began = bench_now();
     for (size_t i = 0; i < tasks + window; i++) {
-        pool_future_t **slot = &ring[i % window];
+        pool_future_t **slot = &ring[next];
+        next = next + 1 < window ? next + 1 : 0;
         if (*slot != NULL) {
             collect(*slot);
             *slot = NULL;

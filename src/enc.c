@@ -168,12 +168,34 @@ put_single(pool_enc_t *enc, uint64_t bits)
         put_float(enc, bits, 5);
 }
 
+/* Most halves are normal ones: an exponent of 5 bits fits, and the 42 bits that
+ * a half lacks are zeros. False: it is none. */
+static inline bool
+put_normal_half(pool_enc_t *enc, uint64_t bits)
+{
+    uint64_t exponent = bits >> 52 & 0x7ff;
+
+    if ((bits & ((UINT64_C(1) << 42) - 1)) != 0 || exponent < 1023 - 14 ||
+        exponent > 1023 + 15)
+        return false;
+    uint64_t half = ((bits >> 42) - ((1023 - 15) << 10)) & 0x7fff;
+    unsigned char *to = take(enc, 3);
+    if (to == NULL)
+        return true;
+    to[0] = POOL__HALF;
+    to[1] = (unsigned char)(bits >> 63 << 7 | half >> 8);
+    to[2] = (unsigned char)half;
+    return true;
+}
+
 void
 pool_enc_put_double(pool_enc_t *enc, double value)
 {
     uint64_t bits, single;
 
     memcpy(&bits, &value, sizeof bits);
+    if (put_normal_half(enc, bits))
+        return;
     if (narrow(bits, DOUBLE, SINGLE, &single))
         put_single(enc, single);
     else

@@ -3,17 +3,16 @@
 
 #include "proto.h"
 
-/* The mean of the last eight or so; at least 1, and no more than fits. */
+/* The mean of the last eight or so, to some ns; at least 1, and no more than
+ * fits. */
 static void
 measure(uint32_t *mean_ns, uint64_t ns)
 {
-    int32_t mean = (int32_t)*mean_ns;
-    int32_t last = ns < INT32_MAX ? (int32_t)ns : INT32_MAX;
+    uint32_t mean = *mean_ns, last = (uint32_t)pool__min(ns, UINT32_MAX);
 
     if (pool__unlikely(mean == 0))
-        mean = last;
-    mean += (last - mean) / 8;
-    *mean_ns = mean > 0 ? (uint32_t)mean : 1;
+        mean = last != 0 ? last : 1;
+    *mean_ns = mean - mean / 8 + last / 8;
 }
 
 /* A worker said what it may not say about a task; the channel is not asked

@@ -254,7 +254,8 @@ void pool__task_value_slowly(
 static inline bool
 pool__task_is_bare(const struct pool_future *task)
 {
-    return task->block == NULL && task->extra == NULL && !task->lent;
+    return ((uintptr_t)task->block | (uintptr_t)task->extra) == 0 &&
+           !task->lent;
 }
 
 static inline void

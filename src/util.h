@@ -104,12 +104,17 @@ pool__move_short(void *to, const void *from, size_t n)
         memcpy(&last, get + n - 8, 8);
         memcpy(put, &first, 8);
         memcpy(put + n - 8, &last, 8);
-    } else {
-        uint64_t some = 0;
-        for (size_t i = 0; i < n; i++)
-            some |= (uint64_t)get[i] << 8 * i;
-        for (size_t i = 0; i < n; i++)
-            put[i] = (uint8_t)(some >> 8 * i);
+    } else if (n >= 4) {
+        uint32_t first, last;
+        memcpy(&first, get, 4);
+        memcpy(&last, get + n - 4, 4);
+        memcpy(put, &first, 4);
+        memcpy(put + n - 4, &last, 4);
+    } else if (n != 0) {
+        uint8_t first = get[0], middle = get[n / 2], last = get[n - 1];
+        put[0] = first;
+        put[n / 2] = middle;
+        put[n - 1] = last;
     }
 }
 

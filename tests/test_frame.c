@@ -52,6 +52,24 @@ START_TEST(test_extent)
 }
 END_TEST
 
+/* Each size, apart and by so many bytes one over the other: as memmove does,
+ * and no byte beside it is touched. */
+START_TEST(test_payloads_are_moved)
+{
+    enum { MIDDLE = 256, MOST = 2 * POOL__SHORT };
+    unsigned char mine[2 * MIDDLE + MOST], theirs[sizeof mine];
+
+    for (size_t n = 0; n <= MOST; n++)
+        for (size_t to = 0; to <= 2 * MIDDLE; to++) {
+            for (size_t i = 0; i < sizeof mine; i++)
+                mine[i] = theirs[i] = (unsigned char)(i * 7 + n);
+            pool__move(mine + to, mine + MIDDLE, n);
+            memmove(theirs + to, theirs + MIDDLE, n);
+            ck_assert_mem_eq(mine, theirs, sizeof mine);
+        }
+}
+END_TEST
+
 /* A stream of frames of all paddings, cut anywhere: whole frames come out
  * whole, of the cut one no more than its header, and nothing is overread. */
 START_TEST(test_every_split_point)
@@ -166,6 +184,7 @@ main(void)
     const struct test tests[] = {
         {"header bytes", test_header_bytes, 0},
         {"extent", test_extent, 0},
+        {"payloads are moved", test_payloads_are_moved, 0},
         {"every split point", test_every_split_point, 0},
         {"bad header", test_bad_header, 0},
         {"padding", test_padding, 0},
