@@ -101,6 +101,12 @@ pool__channel_fini(struct pool__channel *ch)
 
 /* ---- writing ---------------------------------------------------------- */
 
+static void
+see_whether_crowded(struct pool__channel *ch)
+{
+    ch->crowded = ch->large.task != NULL || pool__buf_size(&ch->behind) != 0;
+}
+
 int
 pool__channel_control(struct pool__channel *ch, const struct pool__frame *frame,
     const void *payload)
@@ -120,6 +126,7 @@ pool__channel_put_behind(
     pool__channel_compose(
         ch->behind.bytes + ch->behind.tail, frame, payload, extent);
     ch->behind.tail += extent;
+    ch->crowded = true;
     return 0;
 }
 
@@ -150,6 +157,7 @@ put_large(struct pool__channel *ch, const struct pool__frame *frame,
 
     if (rc < 0)
         return rc;
+    ch->crowded = true;
     ch->large.task = whose;
     ch->large.lent = lent;
     ch->large.at = payload;
@@ -232,6 +240,7 @@ large_given_back(struct pool__channel *ch)
     void *whose = ch->large.task;
 
     ch->large.task = NULL;
+    see_whether_crowded(ch);
     if (ch->large.lent)
         ch->events->lent_sent(ch->owner, whose);
     else
@@ -262,6 +271,7 @@ put_what_was_behind(struct pool__channel *ch)
     memcpy(pool__outbox_place(&ch->out), ch->behind.bytes + ch->behind.head, n);
     pool__outbox_publish(&ch->out, n);
     pool__buf_take(&ch->behind, n);
+    see_whether_crowded(ch);
     if (ch->behind.capacity > POOL__TASK_BUFFER &&
         pool__buf_size(&ch->behind) == 0)
         pool__buf_fini(&ch->behind);
@@ -277,8 +287,7 @@ ask_reader(struct pool__channel *ch)
 {
     uint64_t seen = POOL__READER_SLEEPS;
 
-    if (ch->large.task != NULL || pool__buf_size(&ch->behind) != 0 ||
-        ch->hungry)
+    if (ch->crowded || ch->hungry)
         return POOL__READER_PIPE;
     (void)__atomic_compare_exchange_n(&ch->region->reader, &seen,
         POOL__READER_LOOKS, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -454,6 +463,7 @@ pool__channel_shut(struct pool__channel *ch)
     pool__buf_take(&ch->behind, pool__buf_size(&ch->behind));
     if (ch->large.task != NULL)
         large_given_back(ch);
+    see_whether_crowded(ch);
 }
 
 void *

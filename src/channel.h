@@ -98,7 +98,8 @@ struct pool__channel {
     struct pool__outbox out; /* frames that it may take from its region */
     uint64_t told;           /* bytes of them when it was last told */
     bool hungry;             /* there is more than fits: see feed */
-    struct {                 /* and after them one large payload */
+    bool crowded;            /* one of the next two holds something */
+    struct {                 /* after them one large payload */
         void *task; /* whose it is, or who lent it; NULL: there is none */
         bool lent;
         const uint8_t *at;
@@ -143,8 +144,7 @@ static inline bool
 pool__channel_has_room(const struct pool__channel *channel)
 {
     return pool__likely(channel->tail - channel->head < POOL__RING) &&
-           pool__likely(channel->large.task == NULL) &&
-           pool__likely(pool__buf_size(&channel->behind) == 0) &&
+           pool__likely(!channel->crowded) &&
            pool__likely(pool__outbox_used(&channel->out) < POOL__QUEUE_LIMIT);
 }
 /* Send a task; it is buffered, a large one put in the segment if that is free.
@@ -287,9 +287,7 @@ pool__channel_put(
 {
     size_t extent = (size_t)pool__frame_extent(frame.size);
 
-    if (pool__unlikely(ch->large.task != NULL ||
-                       pool__buf_size(&ch->behind) != 0 ||
-                       extent > pool__outbox_room(&ch->out)))
+    if (pool__unlikely(ch->crowded || extent > pool__outbox_room(&ch->out)))
         return pool__channel_put_behind(ch, frame, payload);
     pool__channel_compose(pool__outbox_place(&ch->out), frame, payload, extent);
     pool__outbox_publish(&ch->out, extent);

@@ -313,6 +313,7 @@ pool__thread_start(struct pool *pool)
     pool->thread.bell = bell;
     pool->thread.nap_ns = NAP_NS;
     pool->core->threaded = true;
+    pool->core->alone = NULL;
     pool->core->thread = NULL; /* until it runs */
     pool__signals_block(&old);
     rc = -pthread_create(&pool->thread.id, NULL, supervise, pool);
@@ -320,6 +321,6 @@ pool__thread_start(struct pool *pool)
     if (rc == 0)
         return 0;
     pool->core->threaded = false;
-    pool->core->thread = pool__thread();
+    pool->core->thread = pool->core->alone = pool__thread();
     return pool__fail(rc, "pool_create: a thread: %s", pool_strerror(rc));
 }

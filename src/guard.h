@@ -50,8 +50,7 @@ static inline bool
 pool__owns(const struct pool__core *core)
 {
     return pool__likely(core->stamp == pool__owner_stamp()) &&
-           pool__likely(!core->threaded) &&
-           pool__likely(core->thread == pool__thread());
+           pool__likely(core->alone == pool__thread());
 }
 
 static inline int

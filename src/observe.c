@@ -29,7 +29,7 @@ fill(struct pool *pool, pool_stats_t *out)
     const struct pool__stats *s = &pool->core->stats;
 
     *out = (pool_stats_t){.size = sizeof *out,
-        .submitted = s->submitted,
+        .submitted = pool->core->last_number,
         .completed = s->completed,
         .cancelled = s->cancelled,
         .failed_task = s->failed_task,

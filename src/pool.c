@@ -28,13 +28,6 @@ sched_of(void *proc)
     return &pool_of(table)->sched;
 }
 
-static void
-on_reply(void *proc, void *task, const struct pool__frame *frame,
-    const void *payload, void *block)
-{
-    pool__sched_reply(sched_of(proc), proc, task, frame, payload, block);
-}
-
 static void *
 on_block(void *proc, size_t size)
 {
@@ -147,7 +140,7 @@ on_output(void *owner, const char *line, size_t length)
 }
 
 static const struct pool__table_events table_events = {
-    .channel = {.reply = on_reply,
+    .channel = {.reply = pool__sched_reply,
         .progress = on_progress,
         .block = on_block,
         .payload_sent = on_payload_sent,
@@ -272,7 +265,7 @@ pool_new(void)
     pool->alarm.fd = pool->thread.bell = -1;
     core->pool = pool;
     core->stamp = pool__owner_stamp();
-    core->thread = pool__thread();
+    core->thread = core->alone = pool__thread();
     pool__list_init(&pool->models);
     return pool;
 }

@@ -57,9 +57,10 @@ struct pool__proc_events {
 struct pool__proc {
     struct pool__list node;      /* in the table */
     struct {                     /* the scheduler's */
+        struct pool__sched *of;  /* once it is ready */
         struct pool__list place; /* among the idle or the fed */
         struct pool__list dirty; /* among those with buffered frames */
-        uint64_t queued_ns;      /* work sent ahead, as estimated */
+        int64_t queued_ns;       /* work sent ahead, as estimated */
         uint64_t watched;        /* ordinal that ran at the last sweep */
         uint64_t unclaimed;      /* or the one that was next, not begun */
         size_t functions;        /* introduced to the worker so far */

@@ -231,7 +231,6 @@ settle_restored(struct pool *pool, struct pool_scatter *s)
         if (!r->here)
             continue;
         f->number = ++pool->core->last_number;
-        pool->core->stats.submitted++;
         bool large = r->size > POOL__TASK_ROOM;
         pool__task_value(f, r->data, r->size, large ? r->data : NULL);
         if (large)

@@ -67,8 +67,7 @@ void pool__sched_look(struct pool__sched *sched);
 
 /* Events of procs. */
 void pool__sched_ready(struct pool__sched *sched, struct pool__proc *proc);
-void pool__sched_reply(struct pool__sched *sched, struct pool__proc *proc,
-    struct pool_future *task, const struct pool__frame *frame,
+void pool__sched_reply(void *proc, void *task, const struct pool__frame *frame,
     const void *payload, void *block);
 /* The worker may have room again: give out what fits. */
 void pool__sched_progress(struct pool__sched *sched, struct pool__proc *proc);

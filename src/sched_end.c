@@ -34,8 +34,7 @@ pool__sched_take(struct pool__sched *s, struct pool_future *task)
         return false;
     task->proc = NULL;
     proc->sched.given--;
-    proc->sched.queued_ns -=
-        pool__min(proc->sched.queued_ns, task->estimate_ns);
+    proc->sched.queued_ns -= task->estimate_ns;
     pool__sched_place(s, proc);
     if (proc->sched.timed) /* another task may be the next one now */
         pool__sched_watch_deadline(s, proc);

@@ -82,14 +82,13 @@ static inline void
 account(struct pool__sched *s, struct pool__proc *proc,
     const struct pool_future *task, uint32_t *mean_ns, uint16_t packed)
 {
-    uint64_t *queued = &proc->sched.queued_ns;
     uint64_t ns = pool__duration_unpack(packed);
 
     proc->useful = true;
     proc->sched.slow = false;
     measure(mean_ns, ns);
     pool__durations_add(&s->core->stats.run_time, packed, ns);
-    *queued -= pool__min(*queued, task->estimate_ns);
+    proc->sched.queued_ns -= task->estimate_ns;
 }
 
 static pool__apart void
@@ -116,10 +115,13 @@ reply_of_any(struct pool__sched *s, struct pool__proc *proc,
 }
 
 pool__hot void
-pool__sched_reply(struct pool__sched *s, struct pool__proc *proc,
-    struct pool_future *task, const struct pool__frame *frame,
+pool__sched_reply(void *from, void *answered, const struct pool__frame *frame,
     const void *payload, void *block)
 {
+    struct pool__proc *proc = from;
+    struct pool_future *task = answered;
+    struct pool__sched *s = proc->sched.of;
+
     pool__channel_fetch(&proc->channel, sizeof *task);
     if (pool__unlikely(task->extra != NULL || block != NULL ||
                        frame->type != POOL__FRAME_REPLY ||
@@ -147,6 +149,7 @@ void
 pool__sched_ready(struct pool__sched *s, struct pool__proc *proc)
 {
     s->core->stats.workers_started++;
+    proc->sched.of = s;
     pool__sched_place(s, proc);
     pool__sched_run(s);
     pool__life_look(s, proc);

@@ -11,7 +11,7 @@ struct pool__durations {
 };
 
 struct pool__stats {
-    uint64_t submitted, completed, cancelled, retried, rejected;
+    uint64_t completed, cancelled, retried, rejected;
     uint64_t failed_task, failed_died, failed_deadline, failed_broken,
         failed_proto, failed_other;
     uint64_t workers_started, workers_died, workers_retired, start_failures;

@@ -255,7 +255,6 @@ pool__task_start(struct pool *pool, struct pool_future *task, pool_fn fn,
     struct pool_future **future)
 {
     task->number = ++pool->core->last_number;
-    pool->core->stats.submitted++;
     if (future != NULL)
         *future = task;
     if (pool__unlikely(pool->drive == POOL__DRIVE_SERIAL))

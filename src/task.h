@@ -35,15 +35,16 @@ struct pool__notice {
 /* What the futures of a pool share; outlives the pool until the last of them
  * is freed. */
 struct pool__core {
-    struct pool *pool;    /* NULL: destroyed */
-    uint64_t stamp;       /* of the process that owns it */
-    const void *thread;   /* that drives it */
-    bool threaded;        /* any thread may call: under lock */
-    bool wake;            /* pool__leave has something to do */
-    bool drain_wanted;    /* a submit was refused: tell when there is room */
-    bool embedded;        /* somebody sleeps on the loop's descriptor */
-    bool sliced;          /* large blocks are freed piece by piece */
-    pthread_mutex_t lock; /* of a thread-driven pool; see guard.c */
+    struct pool *pool;  /* NULL: destroyed */
+    uint64_t stamp;     /* of the process that owns it */
+    const void *thread; /* that drives it */
+    const void *alone;  /* that needs no lock; NULL: any may call, under lock */
+    bool threaded;      /* the latter */
+    bool wake;          /* pool__leave has something to do */
+    bool drain_wanted;  /* a submit was refused: tell when there is room */
+    bool embedded;      /* somebody sleeps on the loop's descriptor */
+    bool sliced;        /* large blocks are freed piece by piece */
+    pthread_mutex_t lock;      /* of a thread-driven pool; see guard.c */
     struct pool__list waiters; /* threads that wait */
     struct pool__list notices; /* for the program, oldest first */
     struct pool__cells cells;
@@ -51,7 +52,7 @@ struct pool__core {
     size_t listeners; /* that are to hear of it at once */
     size_t cells_out; /* apart from unsettled: to count both by one instruction
                          would have to wait until the last free is stored */
-    uint64_t last_number; /* of a task */
+    uint64_t last_number; /* of a task: so many were submitted */
     void *trash;          /* large blocks on their way out */
     void *spare;          /* one that is kept for the next of its size */
     size_t spare_size;
