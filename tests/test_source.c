@@ -229,31 +229,46 @@ it_is_there_at_once(int unused)
     end();
 }
 
-/* More than the region holds waits behind it, in order, and what is large
- * behind that. */
+static void
+take_all_until(uint64_t id)
+{
+    while (reader.id != id) {
+        pool__channel_flush(&channel);
+        ck_assert(read_on(10000));
+    }
+}
+
+/* More than the region holds waits behind it, in order though some would fit,
+ * and what is large behind that. Then there is room again. */
 static void
 more_than_fits(int unused)
 {
-    enum { FRAMES = 3 * POOL__TASK_BUFFER / 1000 };
+    enum { FRAMES = 4 * POOL__TASK_BUFFER / 1000 };
     struct pool__frame frame = {
-        .type = POOL__FRAME_HELLO, .id = FRAMES + 1, .size = POOL__LARGE + 1};
-    uint64_t ordinal;
+        .type = POOL__FRAME_HELLO, .size = POOL__LARGE + 1};
+    uint64_t id = 0, ordinal;
 
     (void)unused;
     begin();
     begin_reading();
-    for (uint64_t id = 1; id <= FRAMES; id++)
-        send_frame(id, 1000);
+    while (id != FRAMES) {
+        id++;
+        send_frame(id, id % 2 != 0 ? 1000 : 10);
+    }
     ck_assert(!pool__channel_has_room(&channel));
+    take_all_until(id);
+    ck_assert(pool__channel_has_room(&channel));
+
+    while (id != 2 * FRAMES)
+        send_frame(++id, 1000);
+    ck_assert(!pool__channel_has_room(&channel));
+    frame.id = ++id;
     for (size_t i = 0; i < frame.size; i++)
         large[i] = byte_of(frame.id, i);
     is_lent = true;
     ck_assert_int_eq(
         pool__channel_send(&channel, large, frame, large, &ordinal), 1);
-    while (reader.id != frame.id) {
-        pool__channel_flush(&channel);
-        ck_assert(read_on(10000));
-    }
+    take_all_until(id);
     ck_assert(!is_lent);
     ck_assert(pool__channel_has_room(&channel));
     end();
