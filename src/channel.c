@@ -58,7 +58,7 @@ pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
             .size = POOL__TASK_BUFFER,
             .told = &ch->region->task,
             .taken = &ch->region->task_taken};
-        ch->sent = pool__malloc(POOL__RING * sizeof ch->sent[0]);
+        ch->sent = pool__zalloc(POOL__RING * sizeof ch->sent[0]);
         rc = ch->sent != NULL ? 0 : POOL_ENOMEM;
     }
     if (rc < 0)
@@ -463,7 +463,7 @@ pool__channel_shut(struct pool__channel *ch)
     pool__buf_take(&ch->behind, pool__buf_size(&ch->behind));
     if (ch->large.task != NULL)
         large_given_back(ch);
-    see_whether_crowded(ch);
+    ch->crowded = false;
 }
 
 void *

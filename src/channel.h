@@ -98,8 +98,8 @@ struct pool__channel {
     struct pool__outbox out; /* frames that it may take from its region */
     uint64_t told;           /* bytes of them when it was last told */
     bool hungry;             /* there is more than fits: see feed */
-    bool crowded;            /* one of the next two holds something */
-    struct {                 /* after them one large payload */
+    bool crowded;            /* there is something after those: */
+    struct {                 /* one large payload */
         void *task; /* whose it is, or who lent it; NULL: there is none */
         bool lent;
         const uint8_t *at;
@@ -181,14 +181,14 @@ pool__channel_task(const struct pool__channel *channel, uint64_t ordinal)
     return channel->sent[ordinal % POOL__RING].task;
 }
 
-/* Fetch so many bytes of the task whose reply comes soon, if there is one: what
- * is fetched need not exist. */
+/* Fetch so many bytes of the task whose reply comes soon. Where there is none
+ * its place holds an older one: what is fetched need not exist. */
 static inline void
 pool__channel_fetch(const struct pool__channel *channel, size_t bytes)
 {
     uint64_t ordinal = channel->head + POOL__REPLIES_AHEAD;
 
-    pool__fetch(pool__channel_task(channel, ordinal), bytes);
+    pool__fetch(channel->sent[ordinal % POOL__RING].task, bytes);
 }
 
 /* Ordinals that were taken back and are the oldest need no place. */

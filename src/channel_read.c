@@ -255,7 +255,7 @@ keep_rest(struct pool__channel *ch, const uint8_t *bytes, size_t n)
     ch->rest.tail = n;
 }
 
-/* What comes in a collective may be a little larger than a result. */
+/* What comes in a collective may be a little larger than a result. FRAME is. */
 static pool__apart bool
 may_be_larger(const struct pool__channel *ch, const struct pool__frame *frame)
 {
@@ -264,7 +264,7 @@ may_be_larger(const struct pool__channel *ch, const struct pool__frame *frame)
                POOL__OFFER_SIZE + POOL_MAX_WORKERS * sizeof(uint64_t);
 }
 
-/* As pool__frame_split. */
+/* As pool__frame_split; what is above the limit has no text. */
 static int64_t
 split(struct pool__channel *ch, const uint8_t *bytes, size_t n,
     struct pool__frame *frame)

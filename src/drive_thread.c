@@ -298,6 +298,14 @@ supervise(void *arg)
     return NULL;
 }
 
+/* Any thread may call, or this one alone. */
+static void
+share(struct pool__core *core, bool shared)
+{
+    core->threaded = shared;
+    core->thread = core->alone = shared ? NULL : pool__thread();
+}
+
 int
 pool__thread_start(struct pool *pool)
 {
@@ -312,15 +320,12 @@ pool__thread_start(struct pool *pool)
             bell, "pool_create: a thread's bell: %s", pool_strerror(bell));
     pool->thread.bell = bell;
     pool->thread.nap_ns = NAP_NS;
-    pool->core->threaded = true;
-    pool->core->alone = NULL;
-    pool->core->thread = NULL; /* until it runs */
+    share(pool->core, true);
     pool__signals_block(&old);
     rc = -pthread_create(&pool->thread.id, NULL, supervise, pool);
     pool__signals_restore(&old);
     if (rc == 0)
         return 0;
-    pool->core->threaded = false;
-    pool->core->thread = pool->core->alone = pool__thread();
+    share(pool->core, false);
     return pool__fail(rc, "pool_create: a thread: %s", pool_strerror(rc));
 }

@@ -252,7 +252,7 @@ pool__options_take(struct pool *pool, const pool_options_t *o)
     snprintf(pool->name, sizeof pool->name, "%s",
         o->name != NULL ? o->name : "pool");
     uint64_t most = limit(o->max_pending);
-    pool->max_pending = most != 0 ? (size_t)most : SIZE_MAX;
+    pool->max_pending = most != 0 && most < SIZE_MAX ? (size_t)most : SIZE_MAX;
     pool->max_argument = payload_limit(o->max_argument);
     pool->max_result = payload_limit(o->max_result);
     pool->seed = o->seed;

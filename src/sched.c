@@ -88,6 +88,8 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
         s, proc, serves && proc->channel.held != 0 && proc->sched.quick);
     if (!serves)
         return;
+    if (proc->sched.queued_ns < 0) /* what was taken back is not told apart */
+        proc->sched.queued_ns = 0;
     if (!pool__channel_has_room(&proc->channel)) {
         pool__sched_keep_sweeping(s); /* it may make room and say nothing */
         return;

@@ -8,7 +8,8 @@
 static void
 measure(uint32_t *mean_ns, uint64_t ns)
 {
-    uint32_t mean = *mean_ns, last = (uint32_t)pool__min(ns, UINT32_MAX);
+    uint32_t mean = *mean_ns;
+    uint32_t last = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
 
     if (pool__unlikely(mean == 0))
         mean = last != 0 ? last : 1;
@@ -79,7 +80,7 @@ fail_as_told(struct pool__sched *s, struct pool__proc *proc,
 
 /* It ran: for how long, as its worker says. */
 static inline void
-account(struct pool__sched *s, struct pool__proc *proc,
+note_run(struct pool__sched *s, struct pool__proc *proc,
     const struct pool_future *task, uint32_t *mean_ns, uint16_t packed)
 {
     uint64_t ns = pool__duration_unpack(packed);
@@ -97,11 +98,12 @@ reply_of_any(struct pool__sched *s, struct pool__proc *proc,
     const void *payload, void *block)
 {
     if (pool__peers_inside(pool__member_of(task))) {
+        proc->useful = true;
         pool__free(block);
         broke_protocol(proc, task, "a result from inside a collective");
         return;
     }
-    account(s, proc, task, pool__sched_mean(s, task), frame->flags);
+    note_run(s, proc, task, pool__sched_mean(s, task), frame->flags);
     if (frame->type == POOL__FRAME_REPLY &&
         frame->size <= s->table->template.max_result) {
         pool__task_value(task, payload, frame->size, block);
@@ -130,7 +132,7 @@ pool__sched_reply(void *from, void *answered, const struct pool__frame *frame,
         reply_of_any(s, proc, task, frame, payload, block);
         return;
     }
-    account(s, proc, task, &s->functions.list[task->function].mean_ns,
+    note_run(s, proc, task, &s->functions.list[task->function].mean_ns,
         frame->flags);
     pool__task_value(task, payload, frame->size, NULL);
 }

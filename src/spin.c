@@ -41,7 +41,7 @@ holds(const struct pool__proc *proc)
 
 /* Look, or no more, and take what stands there. Where tasks wait in the queue
  * the worker has more to do, whenever the program comes back; else no more is
- * taken at once than stays in the caches until it has read it. */
+ * taken at once than stays in the caches until the program has read it. */
 static bool
 look_into(struct pool *pool, struct pool__proc *proc, bool looks)
 {

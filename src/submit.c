@@ -59,7 +59,8 @@ check_submit(struct pool *pool, const char *who, size_t size)
     return 0;
 }
 
-/* More than the defaults, or a payload that is taken over. */
+/* More than the defaults; or a payload that is taken over, then O may be
+ * NULL. */
 static pool__apart int
 take_options(struct pool *pool, struct pool_future *task,
     const pool_task_options_t *o, const void *block)
@@ -100,7 +101,7 @@ admit(struct pool *pool, const char *who, pool_fn fn, size_t size, int wait_ms)
     return rc;
 }
 
-/* Whether it can. */
+/* Whether a task can come at once. */
 static bool
 comes_at_once(const struct pool *pool, pool_fn fn, size_t size)
 {

@@ -35,16 +35,16 @@ struct pool__notice {
 /* What the futures of a pool share; outlives the pool until the last of them
  * is freed. */
 struct pool__core {
-    struct pool *pool;  /* NULL: destroyed */
-    uint64_t stamp;     /* of the process that owns it */
-    const void *thread; /* that drives it */
-    const void *alone;  /* that needs no lock; NULL: any may call, under lock */
-    bool threaded;      /* the latter */
-    bool wake;          /* pool__leave has something to do */
-    bool drain_wanted;  /* a submit was refused: tell when there is room */
-    bool embedded;      /* somebody sleeps on the loop's descriptor */
-    bool sliced;        /* large blocks are freed piece by piece */
-    pthread_mutex_t lock;      /* of a thread-driven pool; see guard.c */
+    struct pool *pool;    /* NULL: destroyed */
+    uint64_t stamp;       /* of the process that owns it */
+    const void *thread;   /* that drives it; NULL: it does not run yet */
+    const void *alone;    /* the one that may call; NULL where it is threaded */
+    bool threaded;        /* any thread may call: under lock */
+    bool wake;            /* pool__leave has something to do */
+    bool drain_wanted;    /* a submit was refused: tell when there is room */
+    bool embedded;        /* somebody sleeps on the loop's descriptor */
+    bool sliced;          /* large blocks are freed piece by piece */
+    pthread_mutex_t lock; /* of a thread-driven pool; see guard.c */
     struct pool__list waiters; /* threads that wait */
     struct pool__list notices; /* for the program, oldest first */
     struct pool__cells cells;
@@ -60,7 +60,7 @@ struct pool__core {
     struct pool__stats stats;
 };
 
-#define POOL__TASK_ROOM POOL__SHORT /* bytes of payload that need no block */
+#define POOL__TASK_ROOM 80 /* bytes of payload that need no block */
 #define POOL__PRIORITIES (POOL_MAX_PRIORITY - POOL_MIN_PRIORITY + 1)
 
 struct pool__job;
@@ -81,8 +81,8 @@ struct pool__task_extra {
 /* One reference less. */
 void pool__extra_unref(struct pool__task_extra *extra);
 
-/* Three cache lines. The first is all that is read of a task that has settled
- * when its result is asked for and it is freed. */
+/* Three cache lines. Beside the result itself the first is all that is read of
+ * a settled one to give it and to free it. */
 struct pool_future {
     struct pool__list node; /* in the queue; the first, see pool__queue_fetch */
     struct pool__core *core;
@@ -104,7 +104,7 @@ struct pool_future {
     uint8_t unused : 5; /* set, so that the byte need not be read */
     uint8_t attempts;
     uint8_t losses; /* workers that died when it was the next to run */
-    uint8_t none;
+    uint8_t none;   /* so that no byte between is left unset */
     struct pool__list *watchers; /* a ring, the oldest; NULL: none */
     void *proc;                  /* that it was sent to */
     uint64_t ordinal;            /* there */
@@ -199,6 +199,8 @@ pool__task_settled(const struct pool_future *task)
 struct pool_future *pool__task_new_with_block(
     struct pool__core *core, size_t size, void *block);
 
+_Static_assert(
+    POOL__TASK_ROOM <= POOL__SHORT, "what is there is moved in place");
 _Static_assert(offsetof(struct pool_future, room) <= 112,
     "a new member is set in pool__task_new_cell");
 
@@ -227,7 +229,7 @@ pool__task_new_cell(struct pool__core *core, size_t size)
     task->sends = 0;
     task->function = 0;
     task->state = POOL__TASK_PENDING;
-    task->priority = POOL_MAX_PRIORITY;
+    task->priority = POOL_MAX_PRIORITY; /* the level of priority 0 */
     task->lent = task->owned = task->marked = false;
     task->unused = 0;
     task->attempts = 0;
@@ -255,6 +257,7 @@ void pool__task_value_slowly(
 static inline bool
 pool__task_is_bare(const struct pool_future *task)
 {
+    /* Two in one: it is asked twice for each task. */
     return ((uintptr_t)task->block | (uintptr_t)task->extra) == 0 &&
            !task->lent;
 }

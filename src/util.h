@@ -69,8 +69,8 @@ pool__front(const void *block, size_t rest, uintptr_t source)
     return (source - (uintptr_t)block - rest) % POOL__FRONT & ~(size_t)7;
 }
 
-/* memmove of so few bytes, in place: a call costs more than they do, and where
- * there is none a caller need not save its registers. */
+/* memmove of N bytes, at most so many, in place: a call costs more than they
+ * do, and where there is none a caller need not save its registers. */
 #define POOL__SHORT 80u
 static inline void
 pool__move_short(void *to, const void *from, size_t n)

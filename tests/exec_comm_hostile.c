@@ -157,6 +157,10 @@ every_lie(const struct drive *d)
         ck_assert_int_eq(lying->told, 2);
         pool_scatter_free(s);
         drive_works(d, pool);
+        /* It began its task: that it died is no failed start. */
+        pool_stats_t stats = POOL_STATS_INIT;
+        ck_assert_int_eq(pool_stats(pool, &stats), 0);
+        ck_assert_uint_eq(stats.start_failures, 0);
         drive_destroy(d, pool);
     }
 }
