@@ -280,8 +280,7 @@ put_what_was_behind(struct pool__channel *ch)
 /* How the worker comes by what stands in its region; by the pipe where
  * something else is to follow there. It says that it sleeps and then looks once
  * more; what stands there did so before it is asked here. So one of the two
- * sees the other.
- */
+ * sees the other. */
 static enum pool__reader
 ask_reader(struct pool__channel *ch)
 {

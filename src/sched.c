@@ -88,14 +88,14 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
         s, proc, serves && proc->channel.held != 0 && proc->sched.quick);
     if (!serves)
         return;
-    if (proc->sched.queued_ns < 0) /* what was taken back is not told apart */
-        proc->sched.queued_ns = 0;
     if (!pool__channel_has_room(&proc->channel)) {
         pool__sched_keep_sweeping(s); /* it may make room and say nothing */
         return;
     }
-    if (proc->channel.held == 0) {
+    /* Below 0: take_back set it, and then one that had been begun ended. */
+    if (proc->channel.held == 0 || proc->sched.queued_ns < 0)
         proc->sched.queued_ns = 0;
+    if (proc->channel.held == 0) {
         proc->sched.timed = false;
         proc->sched.idle_since_ms = uv_now(s->table->loop);
     }

@@ -436,15 +436,40 @@ rank_meets(pool_call_t *call, void *model, const pool_rows_t *rows)
     return pool_barrier(pool_call_comm(call));
 }
 
+/* Ranks that are peers, one row each. */
+static pool_scatter_t *
+start_ranks(pool_t *pool, pool_execute_fn execute, size_t ranks)
+{
+    static const double values[8];
+    pool_job_t job = POOL_JOB_INIT;
+    pool_scatter_t *scatter = NULL;
+
+    ck_assert_uint_le(ranks, 8);
+    job.execute = execute;
+    job.values = values;
+    job.rows = ranks;
+    job.columns = 1;
+    job.flags = POOL_JOB_PEERS;
+    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
+    return scatter;
+}
+
+static void
+expect_ranks(pool_scatter_t *scatter, int ranks)
+{
+    for (int i = 0; i < ranks; i++)
+        ck_assert_int_eq(
+            pool_future_error(pool_scatter_future(scatter, i), PATIENCE_MS), 0);
+    pool_scatter_free(scatter);
+}
+
 /* Quick tasks that follow a group which waits ask whose turn it is. */
 static void
 a_group_ends_a_row_of_quick_tasks(int unused)
 {
     enum { RANKS = 2 };
-    double values[RANKS] = {0};
-    pool_job_t job = POOL_JOB_INIT;
     int *gate = test_shared(sizeof *gate);
-    pool_scatter_t *scatter = NULL;
+    pool_scatter_t *scatter;
     pool_future_t *busy, *quick;
     pool_t *pool;
 
@@ -458,20 +483,12 @@ a_group_ends_a_row_of_quick_tasks(int unused)
         ck_assert_int_eq(pool_poll(pool, 5), 0);
     quick = submit_bytes(pool, task_nothing, NULL, 0);
     ck_assert_uint_ne(pool->sched.run.left, 0);
-    job.execute = rank_meets;
-    job.values = values;
-    job.rows = RANKS;
-    job.columns = 1;
-    job.flags = POOL_JOB_PEERS;
-    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
+    scatter = start_ranks(pool, rank_meets, RANKS);
     ck_assert_uint_eq(pool->sched.run.left, 0);
     __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
     expect(busy);
     expect(quick);
-    for (int i = 0; i < RANKS; i++)
-        ck_assert_int_eq(
-            pool_future_error(pool_scatter_future(scatter, i), PATIENCE_MS), 0);
-    pool_scatter_free(scatter);
+    expect_ranks(scatter, RANKS);
     pool_destroy(pool);
     test_end();
 }
@@ -506,9 +523,7 @@ static void
 a_child_forgets_a_collective(int unused)
 {
     enum { RANKS = 3 };
-    double values[RANKS] = {0};
-    pool_job_t job = POOL_JOB_INIT;
-    pool_scatter_t *scatter = NULL;
+    pool_scatter_t *scatter;
     pool_t *pool;
     int status = -1;
 
@@ -516,12 +531,7 @@ a_child_forgets_a_collective(int unused)
     test_begin();
     rank_gate = test_shared(sizeof *rank_gate);
     pool = test_pool(RANKS);
-    job.execute = rank_meets_late;
-    job.values = values;
-    job.rows = RANKS;
-    job.columns = 1;
-    job.flags = POOL_JOB_PEERS;
-    ck_assert_int_eq(pool_scatter(pool, &scatter, &job), 0);
+    scatter = start_ranks(pool, rank_meets_late, RANKS);
     while (ranks_that_wait(scatter, RANKS) != RANKS - 1)
         ck_assert_int_eq(pool_poll(pool, 5), 0);
     pid_t pid = fork();
@@ -533,10 +543,7 @@ a_child_forgets_a_collective(int unused)
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_int_eq(status, 0);
     __atomic_store_n(rank_gate, 1, __ATOMIC_RELEASE);
-    for (int i = 0; i < RANKS; i++)
-        ck_assert_int_eq(
-            pool_future_error(pool_scatter_future(scatter, i), PATIENCE_MS), 0);
-    pool_scatter_free(scatter);
+    expect_ranks(scatter, RANKS);
     pool_destroy(pool);
     test_end();
 }
