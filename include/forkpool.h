@@ -673,7 +673,7 @@ typedef struct pool_stats {
                                     returns to the host's loop; debug builds */
     pool_histogram_t run_time;   /* of tasks, in their workers */
     pool_histogram_t queue_time; /* from submission until it is sent to a
-                                    worker; of every 16th task after the first
+                                    worker; of every 64th task after the first
                                     1,024 */
 } pool_stats_t;
 

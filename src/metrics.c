@@ -196,7 +196,7 @@ pool__metrics_write(
         &stats->run_time);
     put_histogram(&t, "task_queue_seconds",
         "How long tasks waited to be sent to a worker; beyond 1,024 tasks of "
-        "every 16th one.",
+        "every 64th one.",
         &stats->queue_time);
     return t.length;
 }

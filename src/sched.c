@@ -19,7 +19,10 @@
 /* Tasks that take less don't sleep: more workers than CPUs would only take
  * turns at them. */
 #define QUICK_NS 5000u
-/* Such work at a worker before another one is woken for more: one is often
+/* Tasks that take less leave a CPU to the supervisor, which needs about as long
+ * for each. */
+#define TINY_NS 200u
+/* Quick work at a worker before another one is woken for more: one is often
  * faster than the program submits, and a wake-up costs both sides. */
 #define SPREAD_NS 50000u
 #define RUN_MOST 64  /* such tasks that one worker is given in a row */
@@ -53,11 +56,21 @@ takes_next(const struct pool__proc *proc)
     return proc->channel.held == 1 && proc->sched.queued_ns < NEXT_NS;
 }
 
-/* Whether it is busy with quick tasks, and not with many. */
-static bool
-is_easy(const struct pool__proc *proc)
+/* How many workers are enough for such quick tasks as are given out now. */
+static int
+enough(const struct pool__sched *s)
 {
-    return proc->sched.quick && proc->sched.queued_ns < SPREAD_NS;
+    return s->cpus - (s->tiny && s->cpus > 1);
+}
+
+/* Whether it is busy with quick tasks, and not with many; where more such are
+ * busy than are enough, the others shall have nothing more to do. */
+static bool
+is_easy(const struct pool__sched *s, const struct pool__proc *proc)
+{
+    uint32_t most_ns = s->quick > enough(s) ? AHEAD_NS : SPREAD_NS;
+
+    return proc->sched.quick && proc->sched.queued_ns < most_ns;
 }
 
 /* Whether it counts among those that are busy with quick tasks. */
@@ -105,7 +118,7 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
         pool__list_append(&s->idle, &proc->sched.place); /* as a last resort */
     else if (proc->channel.held == 0)
         pool__list_prepend(&s->idle, &proc->sched.place);
-    else if (is_easy(proc))
+    else if (is_easy(s, proc))
         pool__list_prepend(&s->fed, &proc->sched.place);
     else if (proc->sched.queued_ns < AHEAD_NS || takes_next(proc))
         pool__list_append(&s->fed, &proc->sched.place);
@@ -116,7 +129,7 @@ static bool
 wakes_idle(const struct pool__sched *s, uint32_t estimate_ns)
 {
     return !pool__list_empty(&s->idle) &&
-           (estimate_ns >= QUICK_NS || s->quick < s->cpus);
+           (estimate_ns >= QUICK_NS || s->quick < enough(s));
 }
 
 /* Who takes a task that may run this long; NULL: it must wait. */
@@ -126,11 +139,11 @@ pick(struct pool__sched *s, uint32_t estimate_ns)
     struct pool__proc *first =
         pool__list_empty(&s->fed) ? NULL : proc_at(s->fed.next);
 
-    if (estimate_ns < QUICK_NS && first != NULL && is_easy(first)) {
+    if (estimate_ns < QUICK_NS && first != NULL && is_easy(s, first)) {
         if (!pool__channel_stuck(&first->channel, SPREAD_NS))
             return first;
-        pool__list_remove(&first->sched.place);
-        pool__list_append(&s->fed, &first->sched.place);
+        first->sched.quick = false;
+        pool__sched_place(s, first);
     }
     if (wakes_idle(s, estimate_ns))
         return proc_at(s->idle.next);
@@ -275,8 +288,10 @@ next_task(struct pool__sched *s)
         rank->estimate_ns = NEXT_NS;
         return rank;
     }
-    if (task != NULL)
+    if (task != NULL) {
         task->estimate_ns = estimate(s, task);
+        s->tiny = task->estimate_ns < TINY_NS;
+    }
     return task;
 }
 
@@ -421,7 +436,7 @@ join_run(struct pool__sched *s, struct pool_future *task)
 
     if (pool__queue_first(&s->queue) != NULL || pool__member_of(task) != NULL ||
         !runs_on(s, proc, task) ||
-        (s->run.most_ns == SPREAD_NS && s->run.left % ASK_EACH == 0 &&
+        (s->run.left % ASK_EACH == 0 && !pool__list_empty(&s->idle) &&
             pool__channel_stuck(&proc->channel, SPREAD_NS)))
         return NULL;
     s->run.left--;

@@ -34,6 +34,7 @@ struct pool__sched {
     bool stirred;             /* a rank has settled: who waits may start now */
     bool halted;  /* nothing is given out: what is queued is cancelled */
     bool closing; /* what runs is cancelled too */
+    bool tiny;    /* the next task is: it takes next to nothing */
     int cpus;     /* that the process may use */
     int quick;    /* procs that hold tasks, and quick ones alone */
     struct pool__list idle;  /* procs that hold nothing, last used first */

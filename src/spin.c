@@ -15,8 +15,6 @@
 
 #include "pool.h"
 
-#define TAKEN_MOST (256u << 10) /* bytes of one worker's replies */
-
 void
 pool__spin_fit(struct pool *pool, int cpus)
 {
@@ -39,21 +37,17 @@ holds(const struct pool__proc *proc)
     return pool__proc_serves(proc) && proc->channel.held != 0;
 }
 
-/* Look, or no more, and take what stands there. Where tasks wait in the queue
- * the worker has more to do, whenever the program comes back; else no more is
- * taken at once than stays in the caches until the program has read it. */
+/* Look, or no more, and take what stands there: no more at once than stays in
+ * the caches until the program has read it, and soon the worker has more to do
+ * again. */
 static bool
-look_into(struct pool *pool, struct pool__proc *proc, bool looks)
+look_into(struct pool__proc *proc, bool looks)
 {
-    size_t most = pool__queue_first(&pool->sched.queue) != NULL
-                      ? TAKEN_MOST
-                      : POOL__COLLECT_STEP;
-
     pool__channel_look(&proc->channel, looks);
     if (!looks)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return pool__proc_serves(proc) &&
-           pool__channel_collect(&proc->channel, most);
+           pool__channel_collect(&proc->channel, POOL__COLLECT_STEP);
 }
 
 static bool
@@ -73,7 +67,7 @@ pool__look_away(struct pool *pool)
     pool__table_each(proc, &pool->table)
     {
         if (proc->channel.looks)
-            found = look_into(pool, proc, false) || found;
+            found = look_into(proc, false) || found;
     }
     return found;
 }
@@ -89,7 +83,7 @@ pool__look(struct pool *pool, bool sleeps)
     {
         bool looks = holds(proc) && (proc->sched.quick || pool->spin_ns != 0);
         if (looks || proc->channel.looks)
-            found = look_into(pool, proc, looks) || found;
+            found = look_into(proc, looks) || found;
     }
     return found || (sleeps && pool__look_away(pool));
 }

@@ -189,14 +189,21 @@ expect(pool_future_t *f)
     pool_future_free(f);
 }
 
+/* The function that was called last takes so long, it seems. */
 static void
-learn_that_it_is_quick(pool_t *pool, pool_fn fn)
+seem_to_take(pool_t *pool, uint32_t ns)
 {
     struct pool__functions *f = &pool->sched.functions;
 
+    f->list[f->last_number].mean_ns = ns;
+}
+
+static void
+learn_that_it_is_quick(pool_t *pool, pool_fn fn)
+{
     for (int i = 0; i < 300; i++)
         expect(submit_bytes(pool, fn, NULL, 0));
-    f->list[f->last_number].mean_ns = 100; /* however busy the machine was */
+    seem_to_take(pool, 100); /* however busy the machine was */
 }
 
 static void
@@ -324,21 +331,103 @@ quick_tasks_keep_together(int unused)
     end(pool);
 }
 
+/* Stopped workers answer nothing: what is given out shows the rules alone. */
+static void
+stop_workers(pool_t *pool)
+{
+    pool__table_each(proc, &pool->table)
+    {
+        ck_assert_int_eq(kill(proc->pid, SIGSTOP), 0);
+        while (test_state(proc->pid) != 'T')
+            ;
+    }
+}
+
+static void
+let_go_on(pool_t *pool)
+{
+    pool__table_each(proc, &pool->table)
+    {
+        ck_assert_int_eq(kill(proc->pid, SIGCONT), 0);
+    }
+}
+
+static pool_t *
+begin_with_two_stopped(void)
+{
+    pool_t *pool = begin_with_quick(2, task_nothing);
+
+    pool->sched.cpus = 2; /* whatever there are */
+    stop_workers(pool);
+    return pool;
+}
+
+/* The worker of all that were sent of N tasks; NULL: several. */
+static void *
+submit_some(pool_t *pool, pool_future_t **f, int n)
+{
+    void *proc = NULL;
+    bool several = false;
+
+    for (int i = 0; i < n; i++) {
+        f[i] = submit_bytes(pool, task_nothing, NULL, 0);
+        several = several ||
+                  (proc != NULL && f[i]->proc != NULL && f[i]->proc != proc);
+        proc = f[i]->proc != NULL ? f[i]->proc : proc;
+    }
+    return several ? NULL : proc;
+}
+
 /* Many do, before the first one has been asked what it has done. */
 static void
 many_quick_tasks_spread(int unused)
 {
-    enum { N = 2000 };
-    static pool_future_t *f[N];
-    bool spread = false;
-    pool_t *pool = begin_with_quick(2, task_nothing);
+    enum { N = 200 };
+    pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
 
     (void)unused;
-    for (int i = 0; i < N; i++) {
-        f[i] = submit_bytes(pool, task_nothing, NULL, 0);
-        spread = spread || (f[i]->proc != NULL && f[i]->proc != f[0]->proc);
-    }
-    ck_assert(spread);
+    seem_to_take(pool, 1000);
+    ck_assert_ptr_null(submit_some(pool, f, N));
+    let_go_on(pool);
+    expect_all(f, N);
+    end(pool);
+}
+
+/* But not where one does as much as the supervisor can give out, and would have
+ * to share its CPU. */
+static void
+many_tiny_tasks_leave_a_cpu(int unused)
+{
+    enum { N = 2000 };
+    static pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+
+    (void)unused;
+    ck_assert_ptr_nonnull(submit_some(pool, f, N));
+    ck_assert(!pool__list_empty(&pool->sched.idle));
+    let_go_on(pool);
+    expect_all(f, N);
+    pool->sched.cpus = 1; /* there is none to leave */
+    expect(submit_bytes(pool, task_nothing, NULL, 0));
+    end(pool);
+}
+
+/* Where two are at work, one has no more to do. */
+static void
+many_tiny_tasks_come_together(int unused)
+{
+    enum { QUICK = 60, TINY = 900, N = QUICK + TINY };
+    static pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+
+    (void)unused;
+    seem_to_take(pool, 1000);
+    ck_assert_ptr_null(submit_some(pool, f, QUICK));
+    pool->sched.run.left = 0;
+    seem_to_take(pool, 100);
+    ck_assert_ptr_nonnull(submit_some(pool, f + QUICK, TINY));
+    let_go_on(pool);
     expect_all(f, N);
     end(pool);
 }
@@ -402,16 +491,9 @@ room_comes_without_an_answer(int unused)
     static unsigned char payload[SIZE];
     pool_future_t *f[N], *after;
     pool_t *pool = begin_with_quick(1, task_gate_or_nothing);
-    pid_t pid = 0;
 
     (void)unused;
-    pool__table_each(proc, &pool->table)
-    {
-        pid = proc->pid;
-    }
-    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
-    while (test_state(pid) != 'T')
-        ;
+    stop_workers(pool);
     for (int i = 0; i < N; i++)
         f[i] = submit_bytes(pool, task_gate_or_nothing, payload, SIZE);
     pool__table_each(proc, &pool->table)
@@ -423,7 +505,7 @@ room_comes_without_an_answer(int unused)
         pool_future_free(f[i]);
     }
     after = submit_bytes(pool, task_nothing, NULL, 0);
-    ck_assert_int_eq(kill(pid, SIGCONT), 0);
+    let_go_on(pool);
     expect(after);
     end(pool);
 }
@@ -761,6 +843,8 @@ static const struct test tests[] = {
     {"quick_tasks_in_a_row_have_room", quick_tasks_in_a_row_have_room},
     {"quick_tasks_keep_together", quick_tasks_keep_together},
     {"many_quick_tasks_spread", many_quick_tasks_spread},
+    {"many_tiny_tasks_leave_a_cpu", many_tiny_tasks_leave_a_cpu},
+    {"many_tiny_tasks_come_together", many_tiny_tasks_come_together},
     {"quick_tasks_avoid_a_long_one", quick_tasks_avoid_a_long_one},
     {"a_row_of_quick_tasks_leaves_a_long_one",
         a_row_of_quick_tasks_leaves_a_long_one},
