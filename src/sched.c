@@ -142,8 +142,9 @@ pick(struct pool__sched *s, uint32_t estimate_ns)
     if (estimate_ns < QUICK_NS && first != NULL && is_easy(s, first)) {
         if (!pool__channel_stuck(&first->channel, SPREAD_NS))
             return first;
-        first->sched.quick = false;
-        pool__sched_place(s, first);
+        count_quick(s, first, false); /* until it answers */
+        pool__list_remove(&first->sched.place);
+        pool__list_append(&s->fed, &first->sched.place);
     }
     if (wakes_idle(s, estimate_ns))
         return proc_at(s->idle.next);

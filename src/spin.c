@@ -81,6 +81,8 @@ pool__look(struct pool *pool, bool sleeps)
         return false;
     pool__table_each(proc, &pool->table)
     {
+        if (pool__proc_serves(proc) && proc->channel.held == 0)
+            continue; /* nothing comes; who was looked at is so at once again */
         bool looks = holds(proc) && (proc->sched.quick || pool->spin_ns != 0);
         if (looks || proc->channel.looks)
             found = look_into(proc, looks) || found;
