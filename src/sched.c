@@ -56,11 +56,13 @@ takes_next(const struct pool__proc *proc)
     return proc->channel.held == 1 && proc->sched.queued_ns < NEXT_NS;
 }
 
-/* How many workers are enough for such quick tasks as are given out now. */
+/* How many workers are enough for such quick tasks as are given out now. Where
+ * one can't hold all there are, the supervisor gives out and takes so many at a
+ * time that the workers are done meanwhile. */
 static int
 enough(const struct pool__sched *s)
 {
-    return s->cpus - (s->tiny && s->cpus > 1);
+    return s->cpus - (s->tiny && s->cpus > 1 && !pool__sched_crowded(s));
 }
 
 /* Whether it is busy with quick tasks, and not with many; where more such are

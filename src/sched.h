@@ -78,6 +78,13 @@ void pool__sched_progress(struct pool__sched *sched, struct pool__proc *proc);
 void pool__sched_end_scatter(
     struct pool__sched *sched, uint64_t scatter, bool soon);
 
+/* Whether there is more than one worker may hold. */
+static inline bool
+pool__sched_crowded(const struct pool__sched *sched)
+{
+    return sched->core->unsettled > POOL__RING;
+}
+
 /* ---- within the scheduler ---------------------------------------------- */
 
 /* Put a proc where its state says; give out what can be given. */

@@ -15,6 +15,8 @@
 
 #include "pool.h"
 
+#define TAKEN_MOST (256u << 10) /* bytes of one worker's replies */
+
 void
 pool__spin_fit(struct pool *pool, int cpus)
 {
@@ -39,15 +41,18 @@ holds(const struct pool__proc *proc)
 
 /* Look, or no more, and take what stands there: no more at once than stays in
  * the caches until the program has read it, and soon the worker has more to do
- * again. */
+ * again; but much where there is so much that it waits anyway. */
 static bool
-look_into(struct pool__proc *proc, bool looks)
+look_into(struct pool *pool, struct pool__proc *proc, bool looks)
 {
+    size_t most =
+        pool__sched_crowded(&pool->sched) ? TAKEN_MOST : POOL__COLLECT_STEP;
+
     pool__channel_look(&proc->channel, looks);
     if (!looks)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return pool__proc_serves(proc) &&
-           pool__channel_collect(&proc->channel, POOL__COLLECT_STEP);
+           pool__channel_collect(&proc->channel, most);
 }
 
 static bool
@@ -67,7 +72,7 @@ pool__look_away(struct pool *pool)
     pool__table_each(proc, &pool->table)
     {
         if (proc->channel.looks)
-            found = look_into(proc, false) || found;
+            found = look_into(pool, proc, false) || found;
     }
     return found;
 }
@@ -85,7 +90,7 @@ pool__look(struct pool *pool, bool sleeps)
             continue; /* nothing comes; who was looked at is so at once again */
         bool looks = holds(proc) && (proc->sched.quick || pool->spin_ns != 0);
         if (looks || proc->channel.looks)
-            found = look_into(proc, looks) || found;
+            found = look_into(pool, proc, looks) || found;
     }
     return found || (sleeps && pool__look_away(pool));
 }

@@ -413,6 +413,21 @@ many_tiny_tasks_leave_a_cpu(int unused)
     end(pool);
 }
 
+/* Until there are more than it can hold. */
+static void
+too_many_tiny_tasks_spread(int unused)
+{
+    enum { N = POOL__RING + 1 };
+    static pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+
+    (void)unused;
+    ck_assert_ptr_null(submit_some(pool, f, N));
+    let_go_on(pool);
+    expect_all(f, N);
+    end(pool);
+}
+
 /* Where two are at work, one has no more to do. */
 static void
 many_tiny_tasks_come_together(int unused)
@@ -844,6 +859,7 @@ static const struct test tests[] = {
     {"quick_tasks_keep_together", quick_tasks_keep_together},
     {"many_quick_tasks_spread", many_quick_tasks_spread},
     {"many_tiny_tasks_leave_a_cpu", many_tiny_tasks_leave_a_cpu},
+    {"too_many_tiny_tasks_spread", too_many_tiny_tasks_spread},
     {"many_tiny_tasks_come_together", many_tiny_tasks_come_together},
     {"quick_tasks_avoid_a_long_one", quick_tasks_avoid_a_long_one},
     {"a_row_of_quick_tasks_leaves_a_long_one",

@@ -141,13 +141,15 @@ await_end(const struct pool__channel *ch, uint64_t end)
 }
 
 /* How many of ANSWERS tasks one look settles, where each has been answered: the
- * worker is told that somebody looks, and all replies stand in its buffer. */
+ * worker is told that somebody looks, and all replies stand in its buffer.
+ * crowded: and so many wait in the queue that one worker can't hold all. */
 static size_t
-settled_by_a_look(void)
+settled_by_a_look(bool crowded)
 {
-    static pool_future_t *futures[ANSWERS];
+    static pool_future_t *futures[POOL__RING + 1];
     pool_t *pool = open_pool(1, 0);
     pool_future_t *first;
+    int n = crowded ? (int)POOL__RING + 1 : ANSWERS;
 
     ck_assert_int_eq(
         pool_submit_bytes(pool, &first, NULL, task_answer, NULL, 0), 0);
@@ -161,8 +163,12 @@ settled_by_a_look(void)
     ck_assert_ptr_nonnull(ch);
     pool->spin_ns = 50000; /* on one CPU too */
     pool__channel_look(ch, true);
-    for (int i = 0; i < ANSWERS; i++) {
+    for (int i = 0; i < n; i++) {
         pool->sched.functions.list[0].mean_ns = 1; /* all are sent ahead */
+        if (i == ANSWERS) {
+            pool->sched.halted = true; /* but these */
+            pool->sched.run.left = 0;
+        }
         ck_assert_int_eq(
             pool_submit_bytes(pool, &futures[i], NULL, task_answer, NULL, 0),
             0);
@@ -172,8 +178,9 @@ settled_by_a_look(void)
     pool->driving = true;
     ck_assert(pool__look(pool, false));
     pool->driving = false;
-    size_t settled = ANSWERS - pool->core->unsettled;
-    for (int i = 0; i < ANSWERS; i++) {
+    size_t settled = (size_t)n - pool->core->unsettled;
+    pool->sched.halted = false;
+    for (int i = 0; i < n; i++) {
         ck_assert_int_eq(pool_future_error(futures[i], -1), 0);
         pool_future_free(futures[i]);
     }
@@ -182,13 +189,43 @@ settled_by_a_look(void)
 }
 
 /* However many replies stand there: the caller has those that it gets while
- * they are in the caches. */
+ * they are in the caches. Where there is more than one worker holds, and so
+ * more waits anyway, more is taken. */
 static void
 a_look_takes_a_step(int unused)
 {
     (void)unused;
-    ck_assert_uint_eq(settled_by_a_look(),
+    ck_assert_uint_eq(settled_by_a_look(false),
         POOL__COLLECT_STEP / (ANSWER + POOL__FRAME_HEADER));
+    ck_assert_uint_eq(settled_by_a_look(true), ANSWERS);
+}
+
+/* Who was looked at is so when its next task comes, which needs no pipe then;
+ * but not while the supervisor sleeps. */
+static void
+looked_at_between_two_tasks(int unused)
+{
+    pool_t *pool = open_pool(1, 0);
+    pool_future_t *f;
+
+    (void)unused;
+    ck_assert_int_eq(
+        pool_submit_bytes(pool, &f, NULL, task_answer, NULL, 0), 0);
+    ck_assert_int_eq(pool_future_error(f, -1), 0);
+    pool_future_free(f);
+    pool->driving = true;
+    pool__table_each(proc, &pool->table)
+    {
+        struct pool__channel *ch = &proc->channel;
+        ck_assert_uint_eq(ch->held, 0);
+        pool__channel_look(ch, true);
+        ck_assert(!pool__look(pool, false));
+        ck_assert(pool__load(&ch->region->looks));
+        ck_assert(!pool__look(pool, true));
+        ck_assert(!pool__load(&ch->region->looks));
+    }
+    pool->driving = false;
+    pool_destroy(pool);
 }
 
 /* Even one that may look for 100 ms at a time sleeps when nothing comes. */
@@ -433,6 +470,7 @@ static const struct test tests[] = {
     {"not_on_one_cpu", not_on_one_cpu},
     {"gives_up_what_does_not_pay", gives_up_what_does_not_pay},
     {"a_look_takes_a_step", a_look_takes_a_step},
+    {"looked_at_between_two_tasks", looked_at_between_two_tasks},
     {"an_idle_pool_sleeps", an_idle_pool_sleeps},
     {"no_wake_up_is_lost", no_wake_up_is_lost},
     {"collected_and_written", collected_and_written},
