@@ -1,9 +1,13 @@
 /* Host drive: a uv_loop_t of the program's watches the pool's own.
  *
- * Two handles are in the host's loop: a poll of our loop's descriptor, and a
- * prepare, which writes what was submitted before the host's loop sleeps. The
- * prepare is referenced while there is something to come, the poll never. A
- * turn ends by its budget; what is left makes the descriptor readable again. */
+ * Three handles are in the host's loop: a poll of our loop's descriptor; a
+ * prepare, which writes what was submitted before the host's loop sleeps; and
+ * an idle, which keeps it from sleeping while replies come by memory. The
+ * prepare is referenced while there is something to come, the others never. A
+ * turn ends by its budget; what is left makes the descriptor readable again.
+ *
+ * Invariant: between two turns workers are looked at (see spin.c) only while
+ * the idle is active, so that another turn follows. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -63,10 +67,37 @@ pool__host_keep(struct pool *pool)
 }
 
 static void
+on_idle(uv_idle_t *handle)
+{
+    (void)handle; /* that it is active is enough */
+}
+
+/* Replies that stood in memory will be followed by others, which then need not
+ * be written to the pipe. Where there were none the host's loop may sleep. */
+static void
+look_on(struct pool *pool)
+{
+    bool found = pool->found && !pool->closing;
+
+    if (!found) {
+        pool->driving = true;
+        found = pool__look_away(pool);
+        if (found)
+            pool__tell(pool);
+        pool->driving = false;
+    }
+    if (found)
+        uv_idle_start(pool->host.idle, on_idle);
+    else
+        uv_idle_stop(pool->host.idle);
+}
+
+static void
 host_turn(struct pool *pool)
 {
     pool__budget_begin(BUDGET_NS);
     pool__turn_over(pool);
+    look_on(pool);
     uint64_t used = pool__budget_close();
     pool__alarm_set(pool);
     measure(pool, used);
@@ -90,7 +121,8 @@ on_prepare(uv_prepare_t *handle)
 {
     struct pool *pool = handle->data;
 
-    if (pool__has_work(pool) || pool->closing)
+    if (pool__has_work(pool) || pool->closing ||
+        uv_is_active((uv_handle_t *)pool->host.idle))
         host_turn(pool);
     else
         pool__alarm_set(pool);
@@ -105,23 +137,29 @@ pool__host_open(struct pool *pool, uv_loop_t *loop)
         return rc;
     pool->host.poll = pool__malloc(sizeof *pool->host.poll);
     pool->host.prepare = pool__malloc(sizeof *pool->host.prepare);
-    if (pool->host.poll == NULL || pool->host.prepare == NULL)
+    pool->host.idle = pool__malloc(sizeof *pool->host.idle);
+    if (pool->host.poll == NULL || pool->host.prepare == NULL ||
+        pool->host.idle == NULL)
         rc = pool__fail(POOL_ENOMEM, "pool_create: handles");
     if (rc == 0)
         rc = uv_poll_init(loop, pool->host.poll, uv_backend_fd(&pool->loop));
     if (rc < 0) {
         pool__free(pool->host.poll);
         pool__free(pool->host.prepare);
+        pool__free(pool->host.idle);
         pool->host.poll = NULL;
         pool->host.prepare = NULL;
+        pool->host.idle = NULL;
         return rc;
     }
     uv_prepare_init(loop, pool->host.prepare);
+    uv_idle_init(loop, pool->host.idle);
     pool->host.poll->data = pool->host.prepare->data = pool;
     uv_poll_start(pool->host.poll, UV_READABLE, on_readable);
     uv_prepare_start(pool->host.prepare, on_prepare);
     uv_unref((uv_handle_t *)pool->host.poll);
     uv_unref((uv_handle_t *)pool->host.prepare);
+    uv_unref((uv_handle_t *)pool->host.idle);
     pool->core->sliced = true;
     pool->table.inbox.piece = PIECE;
     pool__populate(pool->table.inbox.bytes, INBOX_USED);
@@ -158,5 +196,6 @@ pool__host_close(struct pool *pool)
     /* libuv calls back for the handle that was closed last first. */
     uv_close((uv_handle_t *)pool->host.prepare, on_last_closed);
     uv_close((uv_handle_t *)pool->host.poll, on_handle_closed);
+    uv_close((uv_handle_t *)pool->host.idle, on_handle_closed);
     pool->host.prepare = NULL;
 }

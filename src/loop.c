@@ -74,7 +74,8 @@ run(struct pool *pool, uv_run_mode mode)
     if (!is_heard(pool))
         return false;
     pool->stale = false;
-    if (pool__look(pool, mode == UV_RUN_ONCE))
+    pool->found = pool__look(pool, mode == UV_RUN_ONCE);
+    if (pool->found)
         mode = UV_RUN_NOWAIT;
     uv_run(&pool->loop, mode);
     pool->alarm.heard = true; /* if open, the kernel knows of it now */

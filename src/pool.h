@@ -54,9 +54,11 @@ struct pool {
         bool heard;   /* the loop has run since it was opened */
         uv_poll_t handle;
     } alarm;
+    bool found;          /* replies stood in memory in its last turn */
     struct {             /* see drive_host.c */
         uv_poll_t *poll; /* of our loop's descriptor, in the host's */
         uv_prepare_t *prepare;
+        uv_idle_t *idle;       /* active: the host's loop does not sleep */
         bool busy;             /* keeps uv_run going */
         uint64_t turns, slips; /* of them, that took too long */
     } host;

@@ -1,8 +1,8 @@
-/* The supervisor looks into its workers' reply buffers, in caller drive, and so
- * does a thread that leads: in each turn into those of workers with quick
- * tasks, whose replies come in masses; and in caller drive, while the sides
- * that may look fit the CPUs of the process, for a while before it sleeps in
- * the loop, into all.
+/* The supervisor looks into its workers' reply buffers, in caller and host
+ * drive, and so does a thread that leads: in each turn into those of workers
+ * with quick tasks, whose replies come in masses; and in caller drive, while
+ * the sides that may look fit the CPUs of the process, for a while before it
+ * sleeps in the loop, into all.
  *
  * Invariants: a worker that is looked at (region->looks) need not write its
  * replies to the pipe, though it sleeps. Before the supervisor sleeps, or looks
@@ -58,10 +58,10 @@ look_into(struct pool *pool, struct pool__proc *proc, bool looks)
 static bool
 may_look(const struct pool *pool)
 {
-    bool awake = pool->drive == POOL__DRIVE_CALLER && pool->alarm.fd < 0;
+    bool awake = pool->drive == POOL__DRIVE_HOST || pool__thread_led(pool) ||
+                 (pool->drive == POOL__DRIVE_CALLER && pool->alarm.fd < 0);
 
-    return (awake || pool__thread_led(pool)) && pool->spin_most_ns != 0 &&
-           !pool->table.forkserver.foreign;
+    return awake && pool->spin_most_ns != 0 && !pool->table.forkserver.foreign;
 }
 
 bool

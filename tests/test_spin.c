@@ -465,6 +465,78 @@ looks_away_for_a_descriptor(int unused)
     test_end();
 }
 
+static void
+on_idle(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
+static void
+on_other(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+/* The program's loop doesn't sleep while replies come by memory, nor does a
+ * worker write them; when there are none it may, and nobody looks. */
+static void
+a_host_loop_looks(int unused)
+{
+    enum { N = 100 };
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f[N];
+    uv_timer_t other; /* keeps the loop alive */
+    uv_loop_t loop;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    uv_timer_init(&loop, &other);
+    uv_timer_start(&other, on_other, 10 * PATIENCE_MS, 0);
+    options.workers = options.min_workers = 1;
+    options.loop = &loop;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(
+        pool_submit_bytes(pool, &f[0], NULL, task_answer, NULL, 0), 0);
+    while (!pool_future_done(f[0]))
+        uv_run(&loop, UV_RUN_ONCE);
+    pool_future_free(f[0]);
+    uv_handle_t *idle = (uv_handle_t *)pool->host.idle;
+    while (uv_is_active(idle))
+        uv_run(&loop, UV_RUN_NOWAIT);
+    pool__table_each(proc, &pool->table)
+    {
+        struct pool__channel *ch = &proc->channel;
+        uint64_t piped = ch->piped;
+        ck_assert(!ch->looks);
+        pool__channel_look(ch, true); /* as if it had just found some */
+        uv_idle_start(pool->host.idle, on_idle);
+        for (int i = 0; i < N; i++) {
+            pool->sched.functions.list[0].mean_ns = 1;
+            ck_assert_int_eq(
+                pool_submit_bytes(pool, &f[i], NULL, task_answer, NULL, 0), 0);
+        }
+        pool__sched_flush(&pool->sched);
+        await_end(ch, ch->consumed + N * (ANSWER + POOL__FRAME_HEADER));
+        uv_run(&loop, UV_RUN_NOWAIT);
+        ck_assert_uint_eq(pool->core->unsettled, 0);
+        ck_assert_uint_eq(ch->piped, piped);
+        ck_assert(uv_is_active(idle));
+        ck_assert(ch->looks);
+        uv_run(&loop, UV_RUN_NOWAIT);
+        ck_assert(!uv_is_active(idle));
+        ck_assert(!pool__load(&ch->region->looks));
+    }
+    for (int i = 0; i < N; i++)
+        pool_future_free(f[i]);
+    pool_destroy(pool);
+    uv_close((uv_handle_t *)&other, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    test_end();
+}
+
 static const struct test tests[] = {
     {"only_where_there_are_cpus", only_where_there_are_cpus},
     {"not_on_one_cpu", not_on_one_cpu},
@@ -478,6 +550,7 @@ static const struct test tests[] = {
     {"looks_away_for_a_descriptor", looks_away_for_a_descriptor},
     {"a_timeout_is_kept", a_timeout_is_kept},
     {"dies_while_it_is_looked_at", dies_while_it_is_looked_at},
+    {"a_host_loop_looks", a_host_loop_looks},
     {NULL, NULL},
 };
 
