@@ -7,7 +7,8 @@
  * turn ends by its budget; what is left makes the descriptor readable again.
  *
  * Invariant: between two turns workers are looked at (see spin.c) only while
- * the idle is active, so that another turn follows. */
+ * the idle is active and tasks are unsettled (goes_on), so that another turn
+ * follows; then no call of the program need see to it. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -77,12 +78,11 @@ on_idle(uv_idle_t *handle)
 static void
 look_on(struct pool *pool)
 {
-    bool found = pool->found && !pool->closing;
+    bool found = pool->found && pool->core->unsettled != 0 && !pool->closing;
 
     if (!found) {
         pool->driving = true;
-        found = pool__look_away(pool);
-        if (found)
+        if (pool__look_away(pool))
             pool__tell(pool);
         pool->driving = false;
     }
@@ -90,6 +90,8 @@ look_on(struct pool *pool)
         uv_idle_start(pool->host.idle, on_idle);
     else
         uv_idle_stop(pool->host.idle);
+    pool->host.goes_on = found;
+    pool->core->wake |= !found;
 }
 
 static void
@@ -121,8 +123,7 @@ on_prepare(uv_prepare_t *handle)
 {
     struct pool *pool = handle->data;
 
-    if (pool__has_work(pool) || pool->closing ||
-        uv_is_active((uv_handle_t *)pool->host.idle))
+    if (pool__has_work(pool) || pool->closing || pool->host.goes_on)
         host_turn(pool);
     else
         pool__alarm_set(pool);

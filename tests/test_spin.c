@@ -471,12 +471,6 @@ on_idle(uv_idle_t *handle)
     (void)handle;
 }
 
-static void
-on_other(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
 /* The program's loop doesn't sleep while replies come by memory, nor does a
  * worker write them; when there are none it may, and nobody looks. */
 static void
@@ -484,16 +478,13 @@ a_host_loop_looks(int unused)
 {
     enum { N = 100 };
     pool_options_t options = POOL_OPTIONS_INIT;
-    pool_future_t *f[N];
-    uv_timer_t other; /* keeps the loop alive */
+    pool_future_t *f[N + 1];
     uv_loop_t loop;
     pool_t *pool;
 
     (void)unused;
     test_begin();
     ck_assert_int_eq(uv_loop_init(&loop), 0);
-    uv_timer_init(&loop, &other);
-    uv_timer_start(&other, on_other, 10 * PATIENCE_MS, 0);
     options.workers = options.min_workers = 1;
     options.loop = &loop;
     ck_assert_int_eq(pool_create(&pool, &options), 0);
@@ -512,15 +503,18 @@ a_host_loop_looks(int unused)
         ck_assert(!ch->looks);
         pool__channel_look(ch, true); /* as if it had just found some */
         uv_idle_start(pool->host.idle, on_idle);
-        for (int i = 0; i < N; i++) {
+        pool->host.goes_on = true;
+        for (int i = 0; i <= N; i++) {
             pool->sched.functions.list[0].mean_ns = 1;
+            pool->sched.halted = i == N; /* the last one has to wait */
+            pool->sched.run.left = i == N ? 0 : pool->sched.run.left;
             ck_assert_int_eq(
                 pool_submit_bytes(pool, &f[i], NULL, task_answer, NULL, 0), 0);
         }
         pool__sched_flush(&pool->sched);
         await_end(ch, ch->consumed + N * (ANSWER + POOL__FRAME_HEADER));
         uv_run(&loop, UV_RUN_NOWAIT);
-        ck_assert_uint_eq(pool->core->unsettled, 0);
+        ck_assert_uint_eq(pool->core->unsettled, 1);
         ck_assert_uint_eq(ch->piped, piped);
         ck_assert(uv_is_active(idle));
         ck_assert(ch->looks);
@@ -528,10 +522,19 @@ a_host_loop_looks(int unused)
         ck_assert(!uv_is_active(idle));
         ck_assert(!pool__load(&ch->region->looks));
     }
-    for (int i = 0; i < N; i++)
+    pool->sched.halted = false;
+    pool->sched.stirred = true; /* gives out again */
+    while (!pool_future_done(f[N]))
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert(!uv_is_active(idle)); /* there is nothing to come */
+    for (int i = 0; i <= N; i++)
         pool_future_free(f[i]);
+    ck_assert_int_eq(
+        pool_submit_bytes(pool, &f[0], NULL, task_answer, NULL, 0), 0);
+    uv_run(&loop, UV_RUN_DEFAULT); /* it is kept going */
+    ck_assert(pool_future_done(f[0]));
+    pool_future_free(f[0]);
     pool_destroy(pool);
-    uv_close((uv_handle_t *)&other, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&loop), 0);
     test_end();
