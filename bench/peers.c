@@ -42,7 +42,8 @@ run_peer(const void *arg)
     return figure_of(command);
 }
 
-/* In flight, like each peer's own: with more or fewer it is no faster. */
+/* In flight: with more it is slower, for one worker can't hold them; each peer
+ * has as many as it is fastest with. */
 #define WINDOW 4096
 /* The pace changes within a second, by who else uses the machine. */
 #define REPEATS 7

@@ -487,10 +487,13 @@ on_readable(uv_poll_t *handle, int status, int events)
     struct pool__channel *ch = handle->data;
 
     (void)events;
-    if (status < 0)
+    if (status < 0) {
         uv_poll_stop(handle); /* death is the pidfd's word */
-    else
-        pool__channel_read(ch, TICK_BUDGET);
+        return;
+    }
+    pool__channel_read(ch, TICK_BUDGET);
+    if (!ch->looks) /* what stood behind that when it was looked at last */
+        (void)pool__channel_collect(ch, POOL__COLLECT_STEP);
 }
 
 int

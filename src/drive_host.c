@@ -14,6 +14,7 @@
 
 #include "budget.h"
 #include "error.h"
+#include "owner.h"
 #include "pool.h"
 
 #define BUDGET_NS 200000 /* of a turn, and then the step that is begun */
@@ -78,11 +79,12 @@ on_idle(uv_idle_t *handle)
 static void
 look_on(struct pool *pool)
 {
-    bool found = pool->found && pool->core->unsettled != 0 && !pool->closing;
+    bool found = pool->found && !pool->closing;
 
     if (!found) {
         pool->driving = true;
-        if (pool__look_away(pool))
+        found = pool__look_away(pool);
+        if (found)
             pool__tell(pool);
         pool->driving = false;
     }
@@ -90,8 +92,8 @@ look_on(struct pool *pool)
         uv_idle_start(pool->host.idle, on_idle);
     else
         uv_idle_stop(pool->host.idle);
-    pool->host.goes_on = found;
-    pool->core->wake |= !found;
+    pool->host.goes_on = found && pool->core->unsettled != 0;
+    pool->core->wake |= !pool->host.goes_on;
 }
 
 static void
@@ -109,24 +111,42 @@ host_turn(struct pool *pool)
         pool__host_keep(pool);
 }
 
+/* Whether this is a forked child that runs its copy of the host's loop. */
+static bool
+is_foreign(const struct pool *pool)
+{
+    return pool->core->stamp != pool__owner_stamp();
+}
+
 static void
 on_readable(uv_poll_t *handle, int status, int events)
 {
+    struct pool *pool = handle->data;
+
     (void)status;
     (void)events;
-    host_turn(handle->data);
+    if (!is_foreign(pool))
+        host_turn(pool);
 }
 
-/* The host's loop is about to sleep. */
+/* The host's loop is about to sleep; not so if something was settled now: who
+ * runs it once waits for that, perhaps. */
 static void
 on_prepare(uv_prepare_t *handle)
 {
     struct pool *pool = handle->data;
+    size_t before = pool->core->unsettled;
 
-    if (pool__has_work(pool) || pool->closing || pool->host.goes_on)
-        host_turn(pool);
-    else
+    if (is_foreign(pool))
+        return;
+    if (!pool__has_work(pool) && !pool->closing &&
+        !uv_is_active((uv_handle_t *)pool->host.idle)) {
         pool__alarm_set(pool);
+        return;
+    }
+    host_turn(pool);
+    if (pool->core->unsettled < before && pool->host.prepare != NULL)
+        uv_idle_start(pool->host.idle, on_idle);
 }
 
 int

@@ -160,7 +160,7 @@ void pool__loop_close(struct pool *pool);
 /* Whether sides that look fit so many CPUs: the workers and their supervisor.
  * Called again when either number has changed. */
 void pool__spin_fit(struct pool *pool, int cpus);
-/* Caller drive, and threads that lead: take the replies that stand in memory;
+/* Not in the pool's own thread: take the replies that stand in memory;
  * SLEEPS: the loop is to sleep next, unless there were some. */
 bool pool__look(struct pool *pool, bool sleeps);
 /* It looks no more: what stands there is taken now. */

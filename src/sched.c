@@ -19,8 +19,8 @@
 /* Tasks that take less don't sleep: more workers than CPUs would only take
  * turns at them. */
 #define QUICK_NS 5000u
-/* Tasks that take less leave a CPU to the supervisor, which needs about as long
- * for each. */
+/* Small tasks that take less leave a CPU to the supervisor, which needs about
+ * as long for each. */
 #define TINY_NS 200u
 /* Quick work at a worker before another one is woken for more: one is often
  * faster than the program submits, and a wake-up costs both sides. */
@@ -99,8 +99,9 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
 
     s->run.left = 0;
     pool__list_remove(&proc->sched.place);
-    count_quick(
-        s, proc, serves && proc->channel.held != 0 && proc->sched.quick);
+    count_quick(s, proc,
+        serves && may_have_more(s, proc) && proc->channel.held != 0 &&
+            proc->sched.quick);
     if (!serves)
         return;
     if (!pool__channel_has_room(&proc->channel)) {
@@ -141,12 +142,17 @@ pick(struct pool__sched *s, uint32_t estimate_ns)
     struct pool__proc *first =
         pool__list_empty(&s->fed) ? NULL : proc_at(s->fed.next);
 
-    if (estimate_ns < QUICK_NS && first != NULL && is_easy(s, first)) {
-        if (!pool__channel_stuck(&first->channel, SPREAD_NS))
+    if (estimate_ns < QUICK_NS && first != NULL) {
+        bool easy = is_easy(s, first);
+        bool asks =
+            easy || (first->sched.counted && !pool__list_empty(&s->idle));
+        if (asks && pool__channel_stuck(&first->channel, SPREAD_NS)) {
+            count_quick(s, first, false); /* until it answers */
+            pool__list_remove(&first->sched.place);
+            pool__list_append(&s->fed, &first->sched.place);
+        } else if (easy) {
             return first;
-        count_quick(s, first, false); /* until it answers */
-        pool__list_remove(&first->sched.place);
-        pool__list_append(&s->fed, &first->sched.place);
+        }
     }
     if (wakes_idle(s, estimate_ns))
         return proc_at(s->idle.next);
@@ -264,6 +270,12 @@ estimate(struct pool__sched *s, const struct pool_future *task)
     return mean != 0 ? mean : NEXT_NS;
 }
 
+static bool
+is_tiny(const struct pool_future *task)
+{
+    return task->estimate_ns < TINY_NS && task->size <= POOL__TASK_ROOM;
+}
+
 static struct pool_future *
 first_rank(struct pool__sched *s)
 {
@@ -293,7 +305,7 @@ next_task(struct pool__sched *s)
     }
     if (task != NULL) {
         task->estimate_ns = estimate(s, task);
-        s->tiny = task->estimate_ns < TINY_NS;
+        s->tiny = is_tiny(task);
     }
     return task;
 }
@@ -438,7 +450,7 @@ join_run(struct pool__sched *s, struct pool_future *task)
     struct pool__proc *proc = s->run.proc;
 
     if (pool__queue_first(&s->queue) != NULL || pool__member_of(task) != NULL ||
-        !runs_on(s, proc, task) ||
+        !runs_on(s, proc, task) || is_tiny(task) != s->tiny ||
         (s->run.left % ASK_EACH == 0 && !pool__list_empty(&s->idle) &&
             pool__channel_stuck(&proc->channel, SPREAD_NS)))
         return NULL;

@@ -34,9 +34,10 @@ struct pool__sched {
     bool stirred;             /* a rank has settled: who waits may start now */
     bool halted;  /* nothing is given out: what is queued is cancelled */
     bool closing; /* what runs is cancelled too */
-    bool tiny;    /* the next task is: it takes next to nothing */
+    bool tiny;    /* the last one that was chosen takes next to nothing */
     int cpus;     /* that the process may use */
-    int quick;    /* procs that hold tasks, and quick ones alone */
+    int quick;    /* procs that hold tasks, and quick ones alone, and may have
+                     more; not those that were passed over */
     struct pool__list idle;  /* procs that hold nothing, last used first */
     struct pool__list fed;   /* procs that hold something and may hold more */
     struct pool__list dirty; /* procs with buffered frames */

@@ -1,8 +1,8 @@
 /* The supervisor looks into its workers' reply buffers, in caller and host
  * drive, and so does a thread that leads: in each turn into those of workers
- * with quick tasks, whose replies come in masses; and in caller drive, while
- * the sides that may look fit the CPUs of the process, for a while before it
- * sleeps in the loop, into all.
+ * with quick tasks, whose replies come in masses, and while the sides that may
+ * look fit the CPUs of the process into all; then in caller drive for a while
+ * too before it sleeps in the loop.
  *
  * Invariants: a worker that is looked at (region->looks) need not write its
  * replies to the pipe, though it sleeps. Before the supervisor sleeps, or looks
@@ -13,6 +13,7 @@
  * has napped. */
 #include "spin.h"
 
+#include "budget.h"
 #include "pool.h"
 
 #define TAKEN_MOST (256u << 10) /* bytes of one worker's replies */
@@ -48,11 +49,12 @@ look_into(struct pool *pool, struct pool__proc *proc, bool looks)
     size_t most =
         pool__sched_crowded(&pool->sched) ? TAKEN_MOST : POOL__COLLECT_STEP;
 
+    if (!looks && pool__budget_over())
+        return true; /* it might not be taken: another turn follows */
     pool__channel_look(&proc->channel, looks);
     if (!looks)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return pool__proc_serves(proc) &&
-           pool__channel_collect(&proc->channel, most);
+    return proc->channel.open && pool__channel_collect(&proc->channel, most);
 }
 
 static bool

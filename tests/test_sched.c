@@ -338,8 +338,8 @@ stop_workers(pool_t *pool)
     pool__table_each(proc, &pool->table)
     {
         ck_assert_int_eq(kill(proc->pid, SIGSTOP), 0);
-        while (test_state(proc->pid) != 'T')
-            ;
+        for (int i = 0; i < PATIENCE_MS && test_state(proc->pid) != 'T'; i++)
+            usleep(1000);
     }
 }
 
@@ -439,12 +439,34 @@ many_tiny_tasks_come_together(int unused)
     (void)unused;
     seem_to_take(pool, 1000);
     ck_assert_ptr_null(submit_some(pool, f, QUICK));
-    pool->sched.run.left = 0;
     seem_to_take(pool, 100);
     ck_assert_ptr_nonnull(submit_some(pool, f + QUICK, TINY));
     let_go_on(pool);
     expect_all(f, N);
     end(pool);
+}
+
+/* It has run for long, and the supervisor has not been asked. */
+static void
+await_running(const pool_future_t *f)
+{
+    const struct pool__proc *proc = f->proc;
+
+    for (int i = 0; i < PATIENCE_MS &&
+                    pool__load(&proc->channel.region->running) != f->ordinal;
+         i++)
+        usleep(1000);
+    usleep(1000);
+}
+
+static pool_future_t *
+submit_gate(pool_t *pool, int **gate)
+{
+    pool_future_t *f =
+        submit_bytes(pool, task_gate_or_nothing, gate, sizeof *gate);
+
+    await_running(f);
+    return f;
 }
 
 /* Nor do they go behind one that takes long, while somebody is idle. */
@@ -481,11 +503,8 @@ a_row_of_quick_tasks_leaves_a_long_one(int unused)
     bool left = false;
 
     (void)unused;
-    busy = submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
+    busy = submit_gate(pool, &gate);
     struct pool__proc *proc = busy->proc;
-    while (pool__load(&proc->channel.region->running) != busy->ordinal)
-        usleep(1000);
-    usleep(1000);
     for (int i = 0; i < N; i++) {
         f[i] = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
         left = left || f[i]->proc != proc;
@@ -494,6 +513,62 @@ a_row_of_quick_tasks_leaves_a_long_one(int unused)
     __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
     expect(busy);
     expect_all(f, N);
+    end(pool);
+}
+
+/* Nor where that one was found busy with many, which wait behind it. */
+static void
+tiny_tasks_leave_many_behind_a_long_one(int unused)
+{
+    enum { N = 1200 };
+    static pool_future_t *f[N];
+    int *gate = test_shared(sizeof *gate);
+    pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
+    bool left = false;
+
+    (void)unused;
+    pool->sched.cpus = 2;
+    stop_workers(pool);
+    pool_future_t *busy =
+        submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
+    struct pool__proc *proc = busy->proc;
+    for (int i = 0; i < N / 2; i++) {
+        f[i] = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
+        ck_assert_ptr_eq(f[i]->proc, proc);
+    }
+    let_go_on(pool);
+    await_running(busy);
+    for (int i = N / 2; i < N; i++) {
+        f[i] = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
+        left = left || f[i]->proc != proc;
+    }
+    ck_assert(left);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    expect(busy);
+    expect_all(f, N);
+    end(pool);
+}
+
+/* Who is in its last task does not count for those that come. */
+static void
+tiny_tasks_pass_by_who_has_had_enough(int unused)
+{
+    int *gate = test_shared(sizeof *gate);
+    pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
+
+    (void)unused;
+    pool->sched.cpus = 2;
+    struct pool__proc *proc =
+        pool__list_entry(pool->sched.idle.next, struct pool__proc, sched.place);
+    pool->sched.policy.max_tasks = proc->sched.given + 1;
+    pool_future_t *busy = submit_gate(pool, &gate);
+    ck_assert_ptr_eq(busy->proc, proc);
+    pool_future_t *tiny = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_nonnull(tiny->proc);
+    ck_assert_ptr_ne(tiny->proc, proc);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    expect(busy);
+    expect(tiny);
     end(pool);
 }
 
@@ -858,6 +933,10 @@ static const struct test tests[] = {
     {"quick_tasks_in_a_row_have_room", quick_tasks_in_a_row_have_room},
     {"quick_tasks_keep_together", quick_tasks_keep_together},
     {"many_quick_tasks_spread", many_quick_tasks_spread},
+    {"tiny_tasks_leave_many_behind_a_long_one",
+        tiny_tasks_leave_many_behind_a_long_one},
+    {"tiny_tasks_pass_by_who_has_had_enough",
+        tiny_tasks_pass_by_who_has_had_enough},
     {"many_tiny_tasks_leave_a_cpu", many_tiny_tasks_leave_a_cpu},
     {"too_many_tiny_tasks_spread", too_many_tiny_tasks_spread},
     {"many_tiny_tasks_come_together", many_tiny_tasks_come_together},

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "budget.h"
 #include "machine.h"
 #include "pool.h"
 
@@ -222,6 +223,13 @@ looked_at_between_two_tasks(int unused)
         ck_assert(!pool__look(pool, false));
         ck_assert(pool__load(&ch->region->looks));
         ck_assert(!pool__look(pool, true));
+        ck_assert(!pool__load(&ch->region->looks));
+        pool__channel_look(ch, true);
+        pool__budget_begin(0); /* what stands there might not be taken */
+        ck_assert(pool__look_away(pool));
+        (void)pool__budget_close();
+        ck_assert(pool__load(&ch->region->looks));
+        ck_assert(!pool__look_away(pool));
         ck_assert(!pool__load(&ch->region->looks));
     }
     pool->driving = false;
@@ -490,17 +498,15 @@ a_host_loop_looks(int unused)
     ck_assert_int_eq(pool_create(&pool, &options), 0);
     ck_assert_int_eq(
         pool_submit_bytes(pool, &f[0], NULL, task_answer, NULL, 0), 0);
-    while (!pool_future_done(f[0]))
-        uv_run(&loop, UV_RUN_ONCE);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert(pool_future_done(f[0]));
     pool_future_free(f[0]);
     uv_handle_t *idle = (uv_handle_t *)pool->host.idle;
-    while (uv_is_active(idle))
-        uv_run(&loop, UV_RUN_NOWAIT);
+    uv_prepare_t *prepare = pool->host.prepare;
     pool__table_each(proc, &pool->table)
     {
         struct pool__channel *ch = &proc->channel;
         uint64_t piped = ch->piped;
-        ck_assert(!ch->looks);
         pool__channel_look(ch, true); /* as if it had just found some */
         uv_idle_start(pool->host.idle, on_idle);
         pool->host.goes_on = true;
@@ -513,20 +519,20 @@ a_host_loop_looks(int unused)
         }
         pool__sched_flush(&pool->sched);
         await_end(ch, ch->consumed + N * (ANSWER + POOL__FRAME_HEADER));
-        uv_run(&loop, UV_RUN_NOWAIT);
+        prepare->prepare_cb(prepare); /* one turn, and no other */
         ck_assert_uint_eq(pool->core->unsettled, 1);
         ck_assert_uint_eq(ch->piped, piped);
         ck_assert(uv_is_active(idle));
         ck_assert(ch->looks);
-        uv_run(&loop, UV_RUN_NOWAIT);
+        prepare->prepare_cb(prepare);
         ck_assert(!uv_is_active(idle));
         ck_assert(!pool__load(&ch->region->looks));
     }
     pool->sched.halted = false;
     pool->sched.stirred = true; /* gives out again */
-    while (!pool_future_done(f[N]))
-        uv_run(&loop, UV_RUN_ONCE);
-    ck_assert(!uv_is_active(idle)); /* there is nothing to come */
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert(pool_future_done(f[N]));
+    ck_assert(!pool->host.goes_on); /* there is nothing to come */
     for (int i = 0; i <= N; i++)
         pool_future_free(f[i]);
     ck_assert_int_eq(
