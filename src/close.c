@@ -164,6 +164,7 @@ forget(struct pool *pool)
         return; /* the fork came while its state was being changed */
     if (pool->drive != POOL__DRIVE_SERIAL) {
         int rc = uv_loop_fork(&pool->loop);
+        pool__host_forget(pool);
         pool__sched_forget(&pool->sched);
         pool__table_forget(&pool->table);
         if (rc == 0)

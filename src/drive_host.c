@@ -111,11 +111,23 @@ host_turn(struct pool *pool)
         pool__host_keep(pool);
 }
 
-/* Whether this is a forked child that runs its copy of the host's loop. */
+/* A forked child may run its copy of the host's loop. */
 static bool
 is_foreign(const struct pool *pool)
 {
     return pool->core->stamp != pool__owner_stamp();
+}
+
+/* The poll stays: to stop it would be felt in the parent, where the child has
+ * not called uv_loop_fork. */
+void
+pool__host_forget(struct pool *pool)
+{
+    if (pool->host.prepare == NULL)
+        return;
+    uv_prepare_stop(pool->host.prepare);
+    uv_idle_stop(pool->host.idle);
+    pool->host.poll->data = NULL;
 }
 
 static void
@@ -125,8 +137,14 @@ on_readable(uv_poll_t *handle, int status, int events)
 
     (void)status;
     (void)events;
-    if (!is_foreign(pool))
+    if (pool != NULL && !is_foreign(pool))
         host_turn(pool);
+}
+
+static uint64_t
+settled(const struct pool *pool)
+{
+    return pool->core->last_number - pool->core->unsettled;
 }
 
 /* The host's loop is about to sleep; not so if something was settled now: who
@@ -135,17 +153,19 @@ static void
 on_prepare(uv_prepare_t *handle)
 {
     struct pool *pool = handle->data;
-    size_t before = pool->core->unsettled;
 
-    if (is_foreign(pool))
+    if (is_foreign(pool)) {
+        pool__host_forget(pool);
         return;
+    }
     if (!pool__has_work(pool) && !pool->closing &&
         !uv_is_active((uv_handle_t *)pool->host.idle)) {
         pool__alarm_set(pool);
         return;
     }
+    uint64_t before = settled(pool);
     host_turn(pool);
-    if (pool->core->unsettled < before && pool->host.prepare != NULL)
+    if (settled(pool) != before && pool->host.prepare != NULL)
         uv_idle_start(pool->host.idle, on_idle);
 }
 

@@ -181,6 +181,8 @@ void pool__alarm_close(struct pool *pool);
 int pool__host_open(struct pool *pool, uv_loop_t *loop);
 /* The pool has ended: leave the host's loop, then free it. */
 void pool__host_close(struct pool *pool);
+/* In a forked child: its copy of the host's loop has nothing to do with it. */
+void pool__host_forget(struct pool *pool);
 /* Keep uv_run going while there is something to come. */
 void pool__host_keep(struct pool *pool);
 

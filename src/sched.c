@@ -322,14 +322,15 @@ run_length(const struct pool__sched *s, const struct pool__proc *proc)
                      : (unsigned)pool__min(most - proc->sched.given, RUN_MOST);
 }
 
-/* Whether TASK may be the next of PROC's run. */
+/* Whether TASK may be next in PROC's run: in a tiny one's, tiny ones alone. */
 static inline bool
 runs_on(struct pool__sched *s, const struct pool__proc *proc,
     struct pool_future *task)
 {
     task->estimate_ns = estimate(s, task);
     return task->estimate_ns < QUICK_NS &&
-           proc->sched.queued_ns < s->run.most_ns;
+           proc->sched.queued_ns < s->run.most_ns &&
+           (!s->tiny || is_tiny(task));
 }
 
 /* Something is buffered for it. */
@@ -450,7 +451,7 @@ join_run(struct pool__sched *s, struct pool_future *task)
     struct pool__proc *proc = s->run.proc;
 
     if (pool__queue_first(&s->queue) != NULL || pool__member_of(task) != NULL ||
-        !runs_on(s, proc, task) || is_tiny(task) != s->tiny ||
+        !runs_on(s, proc, task) ||
         (s->run.left % ASK_EACH == 0 && !pool__list_empty(&s->idle) &&
             pool__channel_stuck(&proc->channel, SPREAD_NS)))
         return NULL;

@@ -524,7 +524,8 @@ a_host_loop_looks(int unused)
         ck_assert_uint_eq(ch->piped, piped);
         ck_assert(uv_is_active(idle));
         ck_assert(ch->looks);
-        prepare->prepare_cb(prepare);
+        for (int i = 0; i < PATIENCE_MS && uv_is_active(idle); i++)
+            prepare->prepare_cb(prepare);
         ck_assert(!uv_is_active(idle));
         ck_assert(!pool__load(&ch->region->looks));
     }
@@ -546,6 +547,49 @@ a_host_loop_looks(int unused)
     test_end();
 }
 
+/* A turn before the sleep that settles something: who runs the loop once is to
+ * hear of it. */
+static void
+a_host_loop_does_not_sleep_on_a_result(int unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f;
+    uv_loop_t loop;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    options.workers = options.min_workers = 1;
+    options.loop = &loop;
+    options.spin_us = POOL_NONE; /* by the pipe */
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(
+        pool_submit_bytes(pool, &f, NULL, task_answer, NULL, 0), 0);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert(pool_future_done(f));
+    pool_future_free(f);
+    ck_assert_int_eq(
+        pool_submit_bytes(pool, &f, NULL, task_answer, NULL, 0), 0);
+    pool__sched_flush(&pool->sched);
+    pool__table_each(proc, &pool->table)
+    {
+        struct pollfd reply = {
+            .fd = proc->channel.result_read, .events = POLLIN};
+        ck_assert_int_eq(poll(&reply, 1, PATIENCE_MS), 1);
+    }
+    pool->sched.stirred = true; /* something is to be done */
+    uv_prepare_t *prepare = pool->host.prepare;
+    prepare->prepare_cb(prepare);
+    ck_assert(pool_future_done(f));
+    ck_assert(uv_is_active((uv_handle_t *)pool->host.idle));
+    pool_future_free(f);
+    pool_destroy(pool);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    test_end();
+}
+
 static const struct test tests[] = {
     {"only_where_there_are_cpus", only_where_there_are_cpus},
     {"not_on_one_cpu", not_on_one_cpu},
@@ -560,6 +604,8 @@ static const struct test tests[] = {
     {"a_timeout_is_kept", a_timeout_is_kept},
     {"dies_while_it_is_looked_at", dies_while_it_is_looked_at},
     {"a_host_loop_looks", a_host_loop_looks},
+    {"a_host_loop_does_not_sleep_on_a_result",
+        a_host_loop_does_not_sleep_on_a_result},
     {NULL, NULL},
 };
 
