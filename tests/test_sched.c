@@ -428,6 +428,23 @@ too_many_tiny_tasks_spread(int unused)
     end(pool);
 }
 
+/* Others that follow them do, though they come in a row. */
+static void
+quick_tasks_after_tiny_ones_spread(int unused)
+{
+    enum { TINY = 2, QUICK = 30, N = TINY + QUICK };
+    pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+
+    (void)unused;
+    ck_assert_ptr_nonnull(submit_some(pool, f, TINY));
+    seem_to_take(pool, 4900);
+    ck_assert_ptr_null(submit_some(pool, f + TINY, QUICK));
+    let_go_on(pool);
+    expect_all(f, N);
+    end(pool);
+}
+
 /* Where two are at work, one has no more to do. */
 static void
 many_tiny_tasks_come_together(int unused)
@@ -939,6 +956,7 @@ static const struct test tests[] = {
         tiny_tasks_pass_by_who_has_had_enough},
     {"many_tiny_tasks_leave_a_cpu", many_tiny_tasks_leave_a_cpu},
     {"too_many_tiny_tasks_spread", too_many_tiny_tasks_spread},
+    {"quick_tasks_after_tiny_ones_spread", quick_tasks_after_tiny_ones_spread},
     {"many_tiny_tasks_come_together", many_tiny_tasks_come_together},
     {"quick_tasks_avoid_a_long_one", quick_tasks_avoid_a_long_one},
     {"a_row_of_quick_tasks_leaves_a_long_one",
