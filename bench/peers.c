@@ -42,7 +42,7 @@ run_peer(const void *arg)
     return figure_of(command);
 }
 
-/* In flight: with more it is slower, for one worker can't hold them; each peer
+/* In flight: what one worker can hold, and with more it is no faster; each peer
  * has as many as it is fastest with. */
 #define WINDOW 4096
 /* The pace changes within a second, by who else uses the machine. */

@@ -7,8 +7,8 @@
  * turn ends by its budget; what is left makes the descriptor readable again.
  *
  * Invariant: between two turns workers are looked at (see spin.c) only while
- * the idle is active and tasks are unsettled (goes_on), so that another turn
- * follows; then no call of the program need see to it. */
+ * the idle is active. Where tasks are unsettled too (goes_on) another turn
+ * follows, and no call of the program need see to it. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -59,7 +59,7 @@ struct pool {
         uv_poll_t *poll; /* of our loop's descriptor, in the host's */
         uv_prepare_t *prepare;
         uv_idle_t *idle;       /* active: the host's loop does not sleep */
-        bool goes_on;          /* it is */
+        bool goes_on;          /* it is, with tasks unsettled */
         bool busy;             /* keeps uv_run going */
         uint64_t turns, slips; /* of them, that took too long */
     } host;

@@ -508,6 +508,26 @@ quick_tasks_avoid_a_long_one(int unused)
     end(pool);
 }
 
+/* Whether some of N tasks that are submitted now don't go to PROC. */
+static bool
+some_leave(pool_t *pool, pool_future_t **f, int n, const void *proc)
+{
+    bool left = false;
+
+    for (int i = 0; i < n; i++) {
+        f[i] = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
+        left = left || f[i]->proc != proc;
+    }
+    return left;
+}
+
+static void
+open_gate(int *gate, pool_future_t *busy)
+{
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    expect(busy);
+}
+
 /* Even where the program does nothing but submit: some of them may follow it
  * until it is asked. */
 static void
@@ -517,18 +537,11 @@ a_row_of_quick_tasks_leaves_a_long_one(int unused)
     int *gate = test_shared(sizeof *gate);
     pool_future_t *f[N], *busy;
     pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
-    bool left = false;
 
     (void)unused;
     busy = submit_gate(pool, &gate);
-    struct pool__proc *proc = busy->proc;
-    for (int i = 0; i < N; i++) {
-        f[i] = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
-        left = left || f[i]->proc != proc;
-    }
-    ck_assert(left);
-    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
-    expect(busy);
+    ck_assert(some_leave(pool, f, N, busy->proc));
+    open_gate(gate, busy);
     expect_all(f, N);
     end(pool);
 }
@@ -537,31 +550,22 @@ a_row_of_quick_tasks_leaves_a_long_one(int unused)
 static void
 tiny_tasks_leave_many_behind_a_long_one(int unused)
 {
-    enum { N = 1200 };
+    enum { BEHIND = 600, N = 2 * BEHIND };
     static pool_future_t *f[N];
     int *gate = test_shared(sizeof *gate);
     pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
-    bool left = false;
 
     (void)unused;
     pool->sched.cpus = 2;
     stop_workers(pool);
     pool_future_t *busy =
         submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
-    struct pool__proc *proc = busy->proc;
-    for (int i = 0; i < N / 2; i++) {
-        f[i] = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
-        ck_assert_ptr_eq(f[i]->proc, proc);
-    }
+    const void *proc = busy->proc;
+    ck_assert(!some_leave(pool, f, BEHIND, proc));
     let_go_on(pool);
     await_running(busy);
-    for (int i = N / 2; i < N; i++) {
-        f[i] = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
-        left = left || f[i]->proc != proc;
-    }
-    ck_assert(left);
-    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
-    expect(busy);
+    ck_assert(some_leave(pool, f + BEHIND, BEHIND, proc));
+    open_gate(gate, busy);
     expect_all(f, N);
     end(pool);
 }
@@ -583,8 +587,7 @@ tiny_tasks_pass_by_who_has_had_enough(int unused)
     pool_future_t *tiny = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
     ck_assert_ptr_nonnull(tiny->proc);
     ck_assert_ptr_ne(tiny->proc, proc);
-    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
-    expect(busy);
+    open_gate(gate, busy);
     expect(tiny);
     end(pool);
 }

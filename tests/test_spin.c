@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "budget.h"
@@ -479,28 +480,48 @@ on_idle(uv_idle_t *handle)
     (void)handle;
 }
 
+/* A pool of one worker in host drive, which has answered. */
+static pool_t *
+open_host_pool(uv_loop_t *loop, int spin_us)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f;
+    pool_t *pool;
+
+    test_begin();
+    ck_assert_int_eq(uv_loop_init(loop), 0);
+    options.workers = options.min_workers = 1;
+    options.loop = loop;
+    options.spin_us = spin_us;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(
+        pool_submit_bytes(pool, &f, NULL, task_answer, NULL, 0), 0);
+    uv_run(loop, UV_RUN_DEFAULT);
+    ck_assert(pool_future_done(f));
+    pool_future_free(f);
+    return pool;
+}
+
+static void
+close_host_pool(pool_t *pool, uv_loop_t *loop)
+{
+    pool_destroy(pool);
+    uv_run(loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(loop), 0);
+    test_end();
+}
+
 /* The program's loop doesn't sleep while replies come by memory, nor does a
  * worker write them; when there are none it may, and nobody looks. */
 static void
 a_host_loop_looks(int unused)
 {
     enum { N = 100 };
-    pool_options_t options = POOL_OPTIONS_INIT;
     pool_future_t *f[N + 1];
     uv_loop_t loop;
-    pool_t *pool;
+    pool_t *pool = open_host_pool(&loop, 0);
 
     (void)unused;
-    test_begin();
-    ck_assert_int_eq(uv_loop_init(&loop), 0);
-    options.workers = options.min_workers = 1;
-    options.loop = &loop;
-    ck_assert_int_eq(pool_create(&pool, &options), 0);
-    ck_assert_int_eq(
-        pool_submit_bytes(pool, &f[0], NULL, task_answer, NULL, 0), 0);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    ck_assert(pool_future_done(f[0]));
-    pool_future_free(f[0]);
     uv_handle_t *idle = (uv_handle_t *)pool->host.idle;
     uv_prepare_t *prepare = pool->host.prepare;
     pool__table_each(proc, &pool->table)
@@ -541,10 +562,7 @@ a_host_loop_looks(int unused)
     uv_run(&loop, UV_RUN_DEFAULT); /* it is kept going */
     ck_assert(pool_future_done(f[0]));
     pool_future_free(f[0]);
-    pool_destroy(pool);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    ck_assert_int_eq(uv_loop_close(&loop), 0);
-    test_end();
+    close_host_pool(pool, &loop);
 }
 
 /* A turn before the sleep that settles something: who runs the loop once is to
@@ -552,23 +570,11 @@ a_host_loop_looks(int unused)
 static void
 a_host_loop_does_not_sleep_on_a_result(int unused)
 {
-    pool_options_t options = POOL_OPTIONS_INIT;
     pool_future_t *f;
     uv_loop_t loop;
-    pool_t *pool;
+    pool_t *pool = open_host_pool(&loop, POOL_NONE); /* by the pipe */
 
     (void)unused;
-    test_begin();
-    ck_assert_int_eq(uv_loop_init(&loop), 0);
-    options.workers = options.min_workers = 1;
-    options.loop = &loop;
-    options.spin_us = POOL_NONE; /* by the pipe */
-    ck_assert_int_eq(pool_create(&pool, &options), 0);
-    ck_assert_int_eq(
-        pool_submit_bytes(pool, &f, NULL, task_answer, NULL, 0), 0);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    ck_assert(pool_future_done(f));
-    pool_future_free(f);
     ck_assert_int_eq(
         pool_submit_bytes(pool, &f, NULL, task_answer, NULL, 0), 0);
     pool__sched_flush(&pool->sched);
@@ -584,10 +590,110 @@ a_host_loop_does_not_sleep_on_a_result(int unused)
     ck_assert(pool_future_done(f));
     ck_assert(uv_is_active((uv_handle_t *)pool->host.idle));
     pool_future_free(f);
-    pool_destroy(pool);
+    close_host_pool(pool, &loop);
+}
+
+/* A child that was forked while the loop goes on runs its copy: nothing of the
+ * pool's is touched there, and nothing keeps that loop going. */
+static void
+a_child_runs_its_copy_of_the_loop(int unused)
+{
+    pool_future_t *f;
+    uv_loop_t loop;
+    pool_t *pool = open_host_pool(&loop, 0);
+    int status = -1;
+
+    (void)unused;
+    pool->sched.halted = true; /* it stays unsettled */
+    ck_assert_int_eq(
+        pool_submit_bytes(pool, &f, NULL, task_answer, NULL, 0), 0);
+    uv_idle_start(pool->host.idle, on_idle);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int rc = uv_loop_fork(&loop);
+        _exit(rc != 0 || uv_run(&loop, UV_RUN_DEFAULT) != 0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    pool->sched.halted = false;
+    pool->sched.stirred = true;
     uv_run(&loop, UV_RUN_DEFAULT);
-    ck_assert_int_eq(uv_loop_close(&loop), 0);
-    test_end();
+    ck_assert(pool_future_done(f));
+    pool_future_free(f);
+    close_host_pool(pool, &loop);
+}
+
+/* A line of log goes by the pipe, what is returned by memory. */
+static int
+task_log(pool_call_t *call)
+{
+    pool_call_log(call, "%s", "a line");
+    return pool_call_return(call, "");
+}
+
+/* Where a reply stands in memory alone, and its worker was told so. */
+static struct pool__proc *
+answer_in_memory(pool_t *pool, pool_fn fn, pool_future_t **f)
+{
+    struct pool__proc *found = NULL;
+
+    ck_assert_int_eq(pool_submit_bytes(pool, f, NULL, fn, NULL, 0), 0);
+    ck_assert_int_eq(pool_future_error(*f, PATIENCE_MS), 0);
+    pool_future_free(*f);
+    pool__table_each(proc, &pool->table)
+    {
+        struct pool__channel *ch = &proc->channel;
+        uint64_t end = pool__load(&ch->region->reply.end);
+        pool__channel_look(ch, true);
+        ck_assert_int_eq(pool_submit_bytes(pool, f, NULL, fn, NULL, 0), 0);
+        pool__sched_flush(&pool->sched);
+        for (int i = 0;
+             i < PATIENCE_MS && (pool__load(&ch->region->reply.end) == end ||
+                                    test_state(proc->pid) != 'S');
+             i++)
+            (void)poll(NULL, 0, 1);
+        found = proc;
+    }
+    uv_timer_stop(&pool->sched.sweep); /* it would find it */
+    return found;
+}
+
+/* It is taken though the worker has been told to stop. */
+static void
+a_last_result_is_taken(int unused)
+{
+    pool_t *pool = open_pool(1, 0);
+    pool_future_t *f;
+    struct pool__proc *proc = answer_in_memory(pool, task_answer, &f);
+    enum pool__proc_state state = proc->state;
+
+    (void)unused;
+    pool->driving = true;
+    proc->state = POOL__PROC_STOPPING;
+    ck_assert(pool__look_away(pool));
+    proc->state = state;
+    pool->driving = false;
+    ck_assert(pool_future_done(f));
+    pool_future_free(f);
+    pool_destroy(pool);
+}
+
+/* It is taken with what stood before it in the pipe, where nobody looks. */
+static void
+a_reply_behind_a_line_of_log(int unused)
+{
+    pool_t *pool = open_pool(1, 0);
+    pool_future_t *f;
+    struct pool__proc *proc = answer_in_memory(pool, task_log, &f);
+
+    (void)unused;
+    pool->driving = true;
+    pool__channel_look(&proc->channel, false);
+    uv_run(&pool->loop, UV_RUN_NOWAIT);
+    pool->driving = false;
+    ck_assert_uint_eq(pool->core->unsettled, 0);
+    pool_future_free(f);
+    pool_destroy(pool);
 }
 
 static const struct test tests[] = {
@@ -606,6 +712,9 @@ static const struct test tests[] = {
     {"a_host_loop_looks", a_host_loop_looks},
     {"a_host_loop_does_not_sleep_on_a_result",
         a_host_loop_does_not_sleep_on_a_result},
+    {"a_child_runs_its_copy_of_the_loop", a_child_runs_its_copy_of_the_loop},
+    {"a_last_result_is_taken", a_last_result_is_taken},
+    {"a_reply_behind_a_line_of_log", a_reply_behind_a_line_of_log},
     {NULL, NULL},
 };
 
