@@ -174,6 +174,26 @@ pool__channel_wants_flush(const struct pool__channel *channel)
                2 * waiting >= channel->held);
 }
 
+/* How many tasks of SIZE bytes at most it may be sent until it is full, or is
+ * to be flushed, by the last of them. */
+static inline uint64_t
+pool__channel_stretch(const struct pool__channel *channel, uint32_t size)
+{
+    uint64_t extent = pool__frame_extent(size);
+    uint64_t tasks = POOL__RING - (channel->tail - channel->head);
+    uint64_t bytes = POOL__QUEUE_LIMIT - pool__outbox_used(&channel->out);
+
+    if (!pool__channel_has_room(channel) || pool__channel_wants_flush(channel))
+        return 0;
+    if (!channel->writing) {
+        uint64_t waiting = channel->tail - channel->flushed;
+        tasks = pool__min(tasks, channel->held - 2 * waiting);
+        bytes =
+            pool__min(bytes, POOL__LARGE - (channel->out.end - channel->told));
+    }
+    return pool__min(tasks, (bytes - 1) / extent + 1);
+}
+
 /* The task with this ordinal, head <= ordinal < tail; NULL: taken back. */
 static inline void *
 pool__channel_task(const struct pool__channel *channel, uint64_t ordinal)

@@ -25,9 +25,8 @@
 /* Quick work at a worker before another one is woken for more: one is often
  * faster than the program submits, and a wake-up costs both sides. */
 #define SPREAD_NS 50000u
-#define RUN_MOST 64  /* such tasks that one worker is given in a row */
-#define ASK_EACH 16u /* of them, whether it is at one for long */
-#define LOOKS 4      /* at workers that may take a task */
+#define RUN_MOST 64 /* such tasks that one worker is given in a row */
+#define LOOKS 4     /* at workers that may take a task */
 #define SWEEP_MS 10
 #define SAMPLED_FIRST 1024u /* tasks whose time in the queue is measured */
 #define SAMPLED_EACH 64u    /* and of the later ones every so many'th */
@@ -202,43 +201,27 @@ fail_without_memory(struct pool_future *task)
     pool__task_failed(task, &failure);
 }
 
-/* It leaves the queue: how long was it there? */
 static void
-measure_queue_time(struct pool__sched *s, struct pool_future *task)
+note_queue_time(struct pool__sched *s, uint64_t ns)
 {
-    uint64_t ns = pool__now_ns() - task->submitted_ns;
-
-    task->submitted_ns = 0; /* once, also where it is sent again */
     pool__durations_add(
         &s->core->stats.queue_time, pool__duration_pack(ns), ns);
 }
 
+/* It leaves the queue: how long was it there? */
 static void
-account(
-    struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
+measure_queue_time(struct pool__sched *s, struct pool_future *task)
 {
-    task->proc = proc;
-    task->attempts++;
-    proc->sched.given++;
-    proc->sched.queued_ns += task->estimate_ns;
-    s->core->stats.bytes_sent += task->size;
-    if (pool__unlikely(task->submitted_ns != 0))
-        measure_queue_time(s, task);
-    if (pool__unlikely(pool__sched_limit(s, task) != 0)) {
-        proc->sched.timed = true;
-        pool__sched_watch_deadline(s, proc);
-    }
+    note_queue_time(s, pool__now_ns() - task->submitted_ns);
+    task->submitted_ns = 0; /* once, also where it is sent again */
 }
 
-/* Send the task. */
+/* Give PROC the task, whatever it is. */
 static void
 give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
 {
-    struct pool__frame frame = {.type = POOL__FRAME_CALL,
-        .size = task->size,
-        .flags = task->function,
-        .id = pool__frame_id(task->number, task->sends++)};
     const struct pool__task_extra *extra = task->extra;
+    bool large = task->size >= POOL__LARGE;
     int rc = introduce(s, proc, task->function);
 
     if (task->estimate_ns >= QUICK_NS)
@@ -248,18 +231,22 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     if (rc == 0 && pool__unlikely(extra != NULL && extra->job != NULL))
         rc = pool__job_introduce(proc, extra->job);
     if (rc == 0)
-        rc = pool__channel_send(
-            &proc->channel, task, frame, pool__task_data(task), &task->ordinal);
+        rc = pool__sched_send(s, proc, task);
     if (rc < 0) {
         fail_without_memory(task);
         return;
     }
-    if (pool__unlikely(frame.size >= POOL__LARGE)) {
+    if (pool__unlikely(large)) {
         task->lent = rc == 1;
         if (!task->lent)
             pool__sched_tidy_later(s); /* it is in the segment */
     }
-    account(s, proc, task);
+    if (pool__unlikely(task->submitted_ns != 0))
+        measure_queue_time(s, task);
+    if (pool__unlikely(pool__sched_limit(s, task) != 0)) {
+        proc->sched.timed = true;
+        pool__sched_watch_deadline(s, proc);
+    }
 }
 
 static uint32_t
@@ -322,23 +309,15 @@ run_length(const struct pool__sched *s, const struct pool__proc *proc)
                      : (unsigned)pool__min(most - proc->sched.given, RUN_MOST);
 }
 
-/* Whether TASK may be next in PROC's run: in a tiny one's, tiny ones alone. */
+/* Whether TASK may be next in a row that PROC is given, which has MOST_NS of
+ * work at most before it: among tiny ones tiny ones alone. */
 static inline bool
 runs_on(struct pool__sched *s, const struct pool__proc *proc,
-    struct pool_future *task)
+    struct pool_future *task, uint32_t most_ns)
 {
     task->estimate_ns = estimate(s, task);
-    return task->estimate_ns < QUICK_NS &&
-           proc->sched.queued_ns < s->run.most_ns &&
+    return task->estimate_ns < QUICK_NS && proc->sched.queued_ns < most_ns &&
            (!s->tiny || is_tiny(task));
-}
-
-/* Something is buffered for it. */
-static void
-has_frames(struct pool__sched *s, struct pool__proc *proc)
-{
-    if (pool__list_empty(&proc->sched.dirty))
-        pool__list_append(&s->dirty, &proc->sched.dirty);
 }
 
 /* How much work a worker is given in quick tasks: less where another could be
@@ -356,27 +335,18 @@ give_run(
 {
     bool quick = task->estimate_ns < QUICK_NS && pool__list_empty(&s->groups);
     unsigned left = quick ? run_length(s, proc) : 1;
+    uint32_t most_ns = most_quick_ns(s);
 
-    s->run.most_ns = most_quick_ns(s);
-    for (;;) {
+    do {
         pool__queue_fetch(task);
         pool__list_remove(&task->node);
         give(s, proc, task);
-        left--;
         task = pool__queue_first(&s->queue);
-        if (left == 0 || !pool__channel_has_room(&proc->channel) ||
-            task == NULL || !runs_on(s, proc, task))
-            break;
-    }
+    } while (--left != 0 && pool__channel_has_room(&proc->channel) &&
+             task != NULL && runs_on(s, proc, task, most_ns));
     pool__sched_place(s, proc);
-    has_frames(s, proc);
+    pool__sched_has_frames(s, proc);
     pool__sched_keep_sweeping(s);
-    bool fed = proc->channel.held != 0 && !pool__list_empty(&proc->sched.place);
-    if (task == NULL && fed) {
-        s->run.proc = proc;
-        s->run.left = left;
-        s->run.most_ns = most_quick_ns(s); /* it was idle itself, perhaps */
-    }
 }
 
 /* Give out what goes next while somebody takes it. */
@@ -443,29 +413,8 @@ grow(struct pool__sched *s)
     pool__table_fill(table);
 }
 
-/* A new task goes on with the run that the last one was part of: who has it.
- * NULL: it can't. */
-pool__hot pool__apart static struct pool__proc *
-join_run(struct pool__sched *s, struct pool_future *task)
-{
-    struct pool__proc *proc = s->run.proc;
-
-    if (pool__queue_first(&s->queue) != NULL || pool__member_of(task) != NULL ||
-        !runs_on(s, proc, task) ||
-        (s->run.left % ASK_EACH == 0 && !pool__list_empty(&s->idle) &&
-            pool__channel_stuck(&proc->channel, SPREAD_NS)))
-        return NULL;
-    s->run.left--;
-    give(s, proc, task);
-    if (s->run.left == 0 || !pool__channel_has_room(&proc->channel))
-        pool__sched_place(s, proc);
-    has_frames(s, proc);
-    return proc;
-}
-
-/* A new task, or the group that it completes, goes where it belongs. The run is
- * over: who follows asks whose turn it is. Who was given the last one; NULL:
- * nobody. */
+/* A new task, or the group that it completes, goes where it belongs. Who was
+ * given the last one; NULL: nobody. */
 static struct pool__proc *
 enqueue(struct pool__sched *s, struct pool_future *task)
 {
@@ -477,22 +426,76 @@ enqueue(struct pool__sched *s, struct pool_future *task)
     return dispatch(s);
 }
 
-void
-pool__sched_submit(struct pool__sched *s, struct pool_future *task)
-{
-    struct pool__proc *proc = NULL;
+/* ---- runs: new tasks that follow one another to the same worker ---------- */
 
+/* PROC was given TASK, the newest: how many like it may follow with nothing to
+ * be asked or seen to in between. None is one of those that are measured, which
+ * ask again whose turn it is; the first ones are seen to each. */
+static unsigned
+run_on(const struct pool__sched *s, const struct pool__proc *proc,
+    const struct pool_future *task)
+{
+    uint64_t most = s->policy.max_tasks;
+    uint64_t n = SAMPLED_EACH - 1 - task->number % SAMPLED_EACH;
+    int64_t room_ns = most_quick_ns(s) - proc->sched.queued_ns;
+
+    if (task->proc != proc || task->extra != NULL ||
+        task->estimate_ns >= QUICK_NS || s->run.most_size >= POOL__LARGE ||
+        room_ns <= 0 || pool__list_empty(&proc->sched.place) ||
+        s->queue.used != 0 || !pool__list_empty(&s->groups) ||
+        !pool__list_empty(&s->ranks) || s->table->wanted < s->table->workers)
+        return 0;
+    if (task->number < SAMPLED_FIRST)
+        n = pool__min(n, 1);
+    if (most != 0)
+        n = pool__min(n, most - proc->sched.given);
+    n = pool__min(n, ((uint32_t)room_ns - 1) / task->estimate_ns + 1);
+    return (unsigned)pool__min(
+        n, pool__channel_stretch(&proc->channel, s->run.most_size));
+}
+
+/* See to what is due, then begin a run after TASK, which is PROC's. */
+static bool
+begin_run(struct pool__sched *s, struct pool__proc *proc,
+    const struct pool_future *task)
+{
+    if (pool__channel_wants_flush(&proc->channel))
+        pool__sched_flush_one(s, proc);
+    s->run.proc = proc;
+    s->run.most_ns = task->estimate_ns;
+    s->run.most_size = (uint32_t)pool__max(task->size, POOL__TASK_ROOM);
+    s->run.left = run_on(s, proc, task);
+    return s->run.left != 0;
+}
+
+void
+pool__sched_run_over(struct pool__sched *s, struct pool_future *task, int rc)
+{
+    struct pool__proc *proc = s->run.proc;
+
+    if (rc < 0) {
+        s->run.left = 0;
+        fail_without_memory(task);
+        return;
+    }
+    if (task->number <= SAMPLED_FIRST)
+        note_queue_time(s, 0);
+    s->tiny = is_tiny(task);
+    if (!begin_run(s, proc, task))
+        pool__sched_place(s, proc);
+}
+
+void
+pool__sched_submit_any(struct pool__sched *s, struct pool_future *task)
+{
     if (task->number <= SAMPLED_FIRST || task->number % SAMPLED_EACH == 0)
         task->submitted_ns = pool__now_ns();
-    if (s->run.left != 0)
-        proc = join_run(s, task);
-    if (proc == NULL)
-        proc = enqueue(s, task);
-    if (proc != NULL && pool__channel_wants_flush(&proc->channel))
-        pool__sched_flush_one(s, proc);
+    struct pool__proc *proc = enqueue(s, task);
     if (pool__unlikely(s->table->wanted < s->table->workers &&
                        s->core->unsettled > (size_t)s->table->wanted))
         grow(s);
+    if (proc != NULL)
+        (void)begin_run(s, proc, task);
 }
 
 void
@@ -535,30 +538,6 @@ pool__sched_take_back(
     if (proc->sched.timed)
         pool__sched_watch_deadline(s, proc);
     pool__life_look(s, proc); /* it may have been the last before it goes */
-}
-
-/* ---- scatters ---------------------------------------------------------- */
-
-bool
-pool__sched_running(const struct pool_future *task)
-{
-    struct pool__proc *proc = task->proc;
-
-    return proc != NULL && pool__channel_claimed(&proc->channel, task->ordinal);
-}
-
-void
-pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter, bool soon)
-{
-    struct pool__frame stop = {.type = POOL__FRAME_STOP, .id = scatter};
-
-    pool__table_each(proc, s->table)
-    {
-        if (pool__job_forget(proc, scatter) &&
-            proc->state == POOL__PROC_READY &&
-            pool__channel_control(&proc->channel, &stop, NULL) == 0 && soon)
-            pool__sched_flush_one(s, proc);
-    }
 }
 
 /* ---- life ------------------------------------------------------------- */

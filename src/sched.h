@@ -41,10 +41,11 @@ struct pool__sched {
     struct pool__list idle;  /* procs that hold nothing, last used first */
     struct pool__list fed;   /* procs that hold something and may hold more */
     struct pool__list dirty; /* procs with buffered frames */
-    struct {                 /* of quick tasks that one worker is given */
+    struct {                 /* new tasks that one worker is given in a row */
         struct pool__proc *proc;
-        unsigned left;    /* that may follow; 0 once any worker is placed */
-        uint32_t most_ns; /* work that it may have before one that does */
+        unsigned left;      /* that may follow; 0 once any worker is placed */
+        uint32_t most_ns;   /* that one of them may take */
+        uint32_t most_size; /* bytes of its arguments */
     } run;
     uv_timer_t sweep;
     uv_timer_t deadline; /* when a task may be late */
@@ -58,7 +59,8 @@ void pool__sched_close(struct pool__sched *sched); /* its handles */
 void pool__sched_fini(struct pool__sched *sched);
 
 /* Queue a new task, and start it where a worker has room. */
-void pool__sched_submit(struct pool__sched *sched, struct pool_future *task);
+static inline void pool__sched_submit(
+    struct pool__sched *sched, struct pool_future *task);
 /* See to it that what is buffered, for all or for one, is taken. */
 void pool__sched_flush(struct pool__sched *sched);
 void pool__sched_flush_one(struct pool__sched *sched, struct pool__proc *proc);
@@ -158,6 +160,74 @@ pool__sched_limit(const struct pool__sched *s, const struct pool_future *task)
 {
     return pool__likely(task->extra == NULL) ? s->policy.deadline_ms
                                              : task->extra->deadline_ms;
+}
+
+/* ---- what most tasks come to, inline ------------------------------------- */
+
+/* A task that may be any: by the queue, though it may leave that at once. */
+void pool__sched_submit_any(
+    struct pool__sched *sched, struct pool_future *task);
+/* The run ends with TASK, whose sending returned RC: see to what is due;
+ * another may begin. */
+void pool__sched_run_over(
+    struct pool__sched *sched, struct pool_future *task, int rc);
+
+/* Put the frame of a task into PROC's buffer; its worker knows the function. As
+ * pool__channel_send. */
+static inline int
+pool__sched_send(
+    struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
+{
+    struct pool__frame frame = {.type = POOL__FRAME_CALL,
+        .size = task->size,
+        .flags = task->function,
+        .id = pool__frame_id(task->number, task->sends++)};
+    int rc = pool__channel_send(
+        &proc->channel, task, frame, pool__task_data(task), &task->ordinal);
+
+    if (pool__unlikely(rc < 0))
+        return rc;
+    task->proc = proc;
+    task->attempts++;
+    proc->sched.given++;
+    proc->sched.queued_ns += task->estimate_ns;
+    s->core->stats.bytes_sent += task->size;
+    return rc;
+}
+
+/* Something is buffered for it. */
+static inline void
+pool__sched_has_frames(struct pool__sched *s, struct pool__proc *proc)
+{
+    if (pool__list_empty(&proc->sched.dirty))
+        pool__list_append(&s->dirty, &proc->sched.dirty);
+}
+
+/* Whether a new task is like those of the run, if there is one. */
+static inline bool
+pool__sched_follows(const struct pool__sched *s, struct pool_future *task)
+{
+    if (s->run.left == 0 || pool__unlikely(task->extra != NULL) ||
+        task->function >= s->run.proc->sched.functions || s->queue.used != 0)
+        return false;
+    task->estimate_ns = s->functions.list[task->function].mean_ns;
+    return task->estimate_ns - 1 < s->run.most_ns && /* 0: not known */
+           task->size <= s->run.most_size;
+}
+
+static inline void
+pool__sched_submit(struct pool__sched *s, struct pool_future *task)
+{
+    struct pool__proc *proc = s->run.proc;
+
+    if (pool__unlikely(!pool__sched_follows(s, task))) {
+        pool__sched_submit_any(s, task);
+        return;
+    }
+    int rc = pool__sched_send(s, proc, task);
+    pool__sched_has_frames(s, proc);
+    if (pool__unlikely(--s->run.left == 0 || rc < 0))
+        pool__sched_run_over(s, task, rc);
 }
 
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "pool.h"
+#include "quick.h"
 
 #define ADDRESS(p) ((uint64_t)(uintptr_t)(p))
 
@@ -152,446 +153,6 @@ all_workers_run_at_once(int unused)
     test_end();
 }
 
-static int
-task_nothing(pool_call_t *call)
-{
-    (void)call;
-    return 0;
-}
-
-static int
-task_gate_or_nothing(pool_call_t *call)
-{
-    const void *gate;
-    size_t size;
-
-    pool_call_bytes(call, &gate, &size);
-    if (size != sizeof(int *))
-        return 0;
-    int *word;
-    memcpy(&word, gate, sizeof word);
-    return test_await(word, 1) ? 0 : 2;
-}
-
-static pool_future_t *
-submit_bytes(pool_t *pool, pool_fn fn, const void *data, size_t size)
-{
-    pool_future_t *f = NULL;
-
-    ck_assert_int_eq(pool_submit_bytes(pool, &f, NULL, fn, data, size), 0);
-    return f;
-}
-
-static void
-expect(pool_future_t *f)
-{
-    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), 0);
-    pool_future_free(f);
-}
-
-/* The function that was called last takes so long, it seems. */
-static void
-seem_to_take(pool_t *pool, uint32_t ns)
-{
-    struct pool__functions *f = &pool->sched.functions;
-
-    f->list[f->last_number].mean_ns = ns;
-}
-
-static void
-learn_that_it_is_quick(pool_t *pool, pool_fn fn)
-{
-    for (int i = 0; i < 300; i++)
-        expect(submit_bytes(pool, fn, NULL, 0));
-    seem_to_take(pool, 100); /* however busy the machine was */
-}
-
-static void
-expect_all(pool_future_t **f, int n)
-{
-    for (int i = 0; i < n; i++)
-        expect(f[i]);
-}
-
-static pool_t *
-begin_with_quick(int workers, pool_fn fn)
-{
-    test_begin();
-    pool_t *pool = test_pool(workers);
-    learn_that_it_is_quick(pool, fn);
-    return pool;
-}
-
-static void
-end(pool_t *pool)
-{
-    pool_destroy(pool);
-    test_end();
-}
-
-/* Quick tasks that come one by one go to one worker in a row, without asking
- * for each. However many there are, all are sent. */
-static void
-quick_tasks_in_a_row(int unused)
-{
-    enum { MOST = 200 };
-    pool_future_t *f[MOST];
-    pool_t *pool;
-
-    (void)unused;
-    test_begin();
-    pool = test_pool(1);
-    learn_that_it_is_quick(pool, task_nothing);
-    for (int n = 1; n <= MOST; n++) {
-        for (int i = 0; i < n; i++)
-            f[i] = submit_bytes(pool, task_nothing, NULL, 0);
-        for (int i = n - 1; i >= 0; i--)
-            expect(f[i]);
-    }
-    pool_destroy(pool);
-    test_end();
-}
-
-/* As many workers as there are tasks, though one takes them all in a row. */
-static void
-quick_tasks_in_a_row_bring_workers(int unused)
-{
-    enum { N = 20, WORKERS = 3 };
-    pool_options_t options = POOL_OPTIONS_INIT;
-    pool_stats_t stats = POOL_STATS_INIT;
-    pool_future_t *f[N];
-    pool_t *pool;
-
-    (void)unused;
-    test_begin();
-    options.workers = WORKERS;
-    options.min_workers = 1;
-    ck_assert_int_eq(pool_create(&pool, &options), 0);
-    learn_that_it_is_quick(pool, task_nothing);
-    ck_assert_int_eq(pool_stats(pool, &stats), 0);
-    ck_assert_uint_eq(stats.workers_started, 1);
-    for (int i = 0; i < N; i++)
-        f[i] = submit_bytes(pool, task_nothing, NULL, 0);
-    for (int i = 0; i < N; i++)
-        expect(f[i]);
-    for (int i = 0; i < PATIENCE_MS / 5 && stats.workers_started < WORKERS;
-         i++) {
-        ck_assert_int_eq(pool_poll(pool, 5), 0);
-        ck_assert_int_eq(pool_stats(pool, &stats), 0);
-    }
-    ck_assert_uint_eq(stats.workers_started, WORKERS);
-    pool_destroy(pool);
-    test_end();
-}
-
-/* Nor is more sent to a worker in a row than pipe and buffer take. */
-static void
-quick_tasks_in_a_row_have_room(int unused)
-{
-    enum { N = 60, SIZE = 60000, MOST = 2 << 20 };
-    static unsigned char payload[SIZE];
-    pool_stats_t before = POOL_STATS_INIT, after = POOL_STATS_INIT;
-    int *gate = test_shared(sizeof *gate);
-    pool_future_t *f[N], *first;
-    pool_t *pool;
-
-    (void)unused;
-    test_begin();
-    pool = test_pool(1);
-    learn_that_it_is_quick(pool, task_gate_or_nothing);
-    first = submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
-    ck_assert_int_eq(pool_stats(pool, &before), 0);
-    for (int i = 0; i < N; i++)
-        f[i] = submit_bytes(pool, task_gate_or_nothing, payload, SIZE);
-    ck_assert_int_eq(pool_stats(pool, &after), 0);
-    ck_assert_uint_lt(after.bytes_sent - before.bytes_sent, MOST);
-    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
-    expect(first);
-    for (int i = 0; i < N; i++)
-        expect(f[i]);
-    pool_destroy(pool);
-    test_end();
-}
-
-/* Few of them don't wake a second worker. */
-static void
-quick_tasks_keep_together(int unused)
-{
-    enum { N = 4 };
-    pool_future_t *f[N];
-    pool_t *pool = begin_with_quick(2, task_nothing);
-
-    (void)unused;
-    for (int i = 0; i < N; i++)
-        f[i] = submit_bytes(pool, task_nothing, NULL, 0);
-    for (int i = 1; i < N; i++)
-        ck_assert_ptr_eq(f[i]->proc, f[0]->proc);
-    ck_assert(!pool__list_empty(&pool->sched.idle));
-    expect_all(f, N);
-    end(pool);
-}
-
-/* Stopped workers answer nothing: what is given out shows the rules alone. */
-static void
-stop_workers(pool_t *pool)
-{
-    pool__table_each(proc, &pool->table)
-    {
-        ck_assert_int_eq(kill(proc->pid, SIGSTOP), 0);
-        for (int i = 0; i < PATIENCE_MS && test_state(proc->pid) != 'T'; i++)
-            usleep(1000);
-    }
-}
-
-static void
-let_go_on(pool_t *pool)
-{
-    pool__table_each(proc, &pool->table)
-    {
-        ck_assert_int_eq(kill(proc->pid, SIGCONT), 0);
-    }
-}
-
-static pool_t *
-begin_with_two_stopped(void)
-{
-    pool_t *pool = begin_with_quick(2, task_nothing);
-
-    pool->sched.cpus = 2; /* whatever there are */
-    stop_workers(pool);
-    return pool;
-}
-
-/* The worker of all that were sent of N tasks; NULL: several. */
-static void *
-submit_some(pool_t *pool, pool_future_t **f, int n)
-{
-    void *proc = NULL;
-    bool several = false;
-
-    for (int i = 0; i < n; i++) {
-        f[i] = submit_bytes(pool, task_nothing, NULL, 0);
-        several = several ||
-                  (proc != NULL && f[i]->proc != NULL && f[i]->proc != proc);
-        proc = f[i]->proc != NULL ? f[i]->proc : proc;
-    }
-    return several ? NULL : proc;
-}
-
-/* Many do, before the first one has been asked what it has done. */
-static void
-many_quick_tasks_spread(int unused)
-{
-    enum { N = 200 };
-    pool_future_t *f[N];
-    pool_t *pool = begin_with_two_stopped();
-
-    (void)unused;
-    seem_to_take(pool, 1000);
-    ck_assert_ptr_null(submit_some(pool, f, N));
-    let_go_on(pool);
-    expect_all(f, N);
-    end(pool);
-}
-
-/* But not where one does as much as the supervisor can give out, and would have
- * to share its CPU. */
-static void
-many_tiny_tasks_leave_a_cpu(int unused)
-{
-    enum { N = 2000 };
-    static pool_future_t *f[N];
-    pool_t *pool = begin_with_two_stopped();
-
-    (void)unused;
-    ck_assert_ptr_nonnull(submit_some(pool, f, N));
-    ck_assert(!pool__list_empty(&pool->sched.idle));
-    let_go_on(pool);
-    expect_all(f, N);
-    pool->sched.cpus = 1; /* there is none to leave */
-    expect(submit_bytes(pool, task_nothing, NULL, 0));
-    end(pool);
-}
-
-/* Until there are more than it can hold. */
-static void
-too_many_tiny_tasks_spread(int unused)
-{
-    enum { N = POOL__RING + 1 };
-    static pool_future_t *f[N];
-    pool_t *pool = begin_with_two_stopped();
-
-    (void)unused;
-    ck_assert_ptr_null(submit_some(pool, f, N));
-    let_go_on(pool);
-    expect_all(f, N);
-    end(pool);
-}
-
-/* Others that follow them do, though they come in a row. */
-static void
-quick_tasks_after_tiny_ones_spread(int unused)
-{
-    enum { TINY = 2, QUICK = 30, N = TINY + QUICK };
-    pool_future_t *f[N];
-    pool_t *pool = begin_with_two_stopped();
-
-    (void)unused;
-    ck_assert_ptr_nonnull(submit_some(pool, f, TINY));
-    seem_to_take(pool, 4900);
-    ck_assert_ptr_null(submit_some(pool, f + TINY, QUICK));
-    let_go_on(pool);
-    expect_all(f, N);
-    end(pool);
-}
-
-/* Where two are at work, one has no more to do. */
-static void
-many_tiny_tasks_come_together(int unused)
-{
-    enum { QUICK = 60, TINY = 900, N = QUICK + TINY };
-    static pool_future_t *f[N];
-    pool_t *pool = begin_with_two_stopped();
-
-    (void)unused;
-    seem_to_take(pool, 1000);
-    ck_assert_ptr_null(submit_some(pool, f, QUICK));
-    seem_to_take(pool, 100);
-    ck_assert_ptr_nonnull(submit_some(pool, f + QUICK, TINY));
-    let_go_on(pool);
-    expect_all(f, N);
-    end(pool);
-}
-
-/* It has run for long, and the supervisor has not been asked. */
-static void
-await_running(const pool_future_t *f)
-{
-    const struct pool__proc *proc = f->proc;
-
-    for (int i = 0; i < PATIENCE_MS &&
-                    pool__load(&proc->channel.region->running) != f->ordinal;
-         i++)
-        usleep(1000);
-    usleep(1000);
-}
-
-static pool_future_t *
-submit_gate(pool_t *pool, int **gate)
-{
-    pool_future_t *f =
-        submit_bytes(pool, task_gate_or_nothing, gate, sizeof *gate);
-
-    await_running(f);
-    return f;
-}
-
-/* Nor do they go behind one that takes long, while somebody is idle. */
-static void
-quick_tasks_avoid_a_long_one(int unused)
-{
-    int *gate = test_shared(sizeof *gate);
-    pool_future_t *busy, *quick;
-    pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
-
-    (void)unused;
-    busy = submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
-    while (!pool_future_running(busy))
-        ck_assert_int_eq(pool_poll(pool, 1), 0);
-    usleep(1000);
-    quick = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
-    ck_assert_ptr_nonnull(quick->proc);
-    ck_assert_ptr_ne(quick->proc, busy->proc);
-    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
-    expect(busy);
-    expect(quick);
-    end(pool);
-}
-
-/* Whether some of N tasks that are submitted now don't go to PROC. */
-static bool
-some_leave(pool_t *pool, pool_future_t **f, int n, const void *proc)
-{
-    bool left = false;
-
-    for (int i = 0; i < n; i++) {
-        f[i] = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
-        left = left || f[i]->proc != proc;
-    }
-    return left;
-}
-
-static void
-open_gate(int *gate, pool_future_t *busy)
-{
-    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
-    expect(busy);
-}
-
-/* Even where the program does nothing but submit: some of them may follow it
- * until it is asked. */
-static void
-a_row_of_quick_tasks_leaves_a_long_one(int unused)
-{
-    enum { N = 20 };
-    int *gate = test_shared(sizeof *gate);
-    pool_future_t *f[N], *busy;
-    pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
-
-    (void)unused;
-    busy = submit_gate(pool, &gate);
-    ck_assert(some_leave(pool, f, N, busy->proc));
-    open_gate(gate, busy);
-    expect_all(f, N);
-    end(pool);
-}
-
-/* Nor where that one was found busy with many, which wait behind it. */
-static void
-tiny_tasks_leave_many_behind_a_long_one(int unused)
-{
-    enum { BEHIND = 600, N = 2 * BEHIND };
-    static pool_future_t *f[N];
-    int *gate = test_shared(sizeof *gate);
-    pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
-
-    (void)unused;
-    pool->sched.cpus = 2;
-    stop_workers(pool);
-    pool_future_t *busy =
-        submit_bytes(pool, task_gate_or_nothing, &gate, sizeof gate);
-    const void *proc = busy->proc;
-    ck_assert(!some_leave(pool, f, BEHIND, proc));
-    let_go_on(pool);
-    await_running(busy);
-    ck_assert(some_leave(pool, f + BEHIND, BEHIND, proc));
-    open_gate(gate, busy);
-    expect_all(f, N);
-    end(pool);
-}
-
-/* Who is in its last task does not count for those that come. */
-static void
-tiny_tasks_pass_by_who_has_had_enough(int unused)
-{
-    int *gate = test_shared(sizeof *gate);
-    pool_t *pool = begin_with_quick(2, task_gate_or_nothing);
-
-    (void)unused;
-    pool->sched.cpus = 2;
-    struct pool__proc *proc =
-        pool__list_entry(pool->sched.idle.next, struct pool__proc, sched.place);
-    pool->sched.policy.max_tasks = proc->sched.given + 1;
-    pool_future_t *busy = submit_gate(pool, &gate);
-    ck_assert_ptr_eq(busy->proc, proc);
-    pool_future_t *tiny = submit_bytes(pool, task_gate_or_nothing, NULL, 0);
-    ck_assert_ptr_nonnull(tiny->proc);
-    ck_assert_ptr_ne(tiny->proc, proc);
-    open_gate(gate, busy);
-    expect(tiny);
-    end(pool);
-}
-
 /* A worker from which everything was taken back answers nothing when it has
  * made room. */
 static void
@@ -600,12 +161,12 @@ room_comes_without_an_answer(int unused)
     enum { N = 4, SIZE = 60000 };
     static unsigned char payload[SIZE];
     pool_future_t *f[N], *after;
-    pool_t *pool = begin_with_quick(1, task_gate_or_nothing);
+    pool_t *pool = quick_begin(1, task_gate_or_nothing);
 
     (void)unused;
-    stop_workers(pool);
+    quick_stop(pool);
     for (int i = 0; i < N; i++)
-        f[i] = submit_bytes(pool, task_gate_or_nothing, payload, SIZE);
+        f[i] = quick_submit(pool, task_gate_or_nothing, payload, SIZE);
     pool__table_each(proc, &pool->table)
     {
         ck_assert(!pool__channel_has_room(&proc->channel));
@@ -614,10 +175,10 @@ room_comes_without_an_answer(int unused)
         ck_assert_int_eq(pool_future_cancel(f[i]), 0);
         pool_future_free(f[i]);
     }
-    after = submit_bytes(pool, task_nothing, NULL, 0);
-    let_go_on(pool);
-    expect(after);
-    end(pool);
+    after = quick_submit(pool, task_nothing, NULL, 0);
+    quick_go_on(pool);
+    quick_expect(after);
+    quick_end(pool);
 }
 
 static int
@@ -668,18 +229,18 @@ a_group_ends_a_row_of_quick_tasks(int unused)
     (void)unused;
     test_begin();
     pool = test_pool(RANKS);
-    learn_that_it_is_quick(pool, task_nothing);
+    quick_learn(pool, task_nothing);
     ck_assert_int_eq(
         pool_submit(pool, &busy, task_wait_for, "t", ADDRESS(gate)), 0);
     while (!pool_future_running(busy))
         ck_assert_int_eq(pool_poll(pool, 5), 0);
-    quick = submit_bytes(pool, task_nothing, NULL, 0);
+    quick = quick_submit(pool, task_nothing, NULL, 0);
     ck_assert_uint_ne(pool->sched.run.left, 0);
     scatter = start_ranks(pool, rank_meets, RANKS);
     ck_assert_uint_eq(pool->sched.run.left, 0);
     __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
-    expect(busy);
-    expect(quick);
+    quick_expect(busy);
+    quick_expect(quick);
     expect_ranks(scatter, RANKS);
     pool_destroy(pool);
     test_end();
@@ -948,22 +509,6 @@ static const struct test tests[] = {
     {"a_stopped_worker_keeps_nothing", a_stopped_worker_keeps_nothing},
     {"nothing_waits_behind_a_long_task", nothing_waits_behind_a_long_task},
     {"a_reply_behind_a_long_task_is_seen", a_reply_behind_a_long_task_is_seen},
-    {"quick_tasks_in_a_row", quick_tasks_in_a_row},
-    {"quick_tasks_in_a_row_bring_workers", quick_tasks_in_a_row_bring_workers},
-    {"quick_tasks_in_a_row_have_room", quick_tasks_in_a_row_have_room},
-    {"quick_tasks_keep_together", quick_tasks_keep_together},
-    {"many_quick_tasks_spread", many_quick_tasks_spread},
-    {"tiny_tasks_leave_many_behind_a_long_one",
-        tiny_tasks_leave_many_behind_a_long_one},
-    {"tiny_tasks_pass_by_who_has_had_enough",
-        tiny_tasks_pass_by_who_has_had_enough},
-    {"many_tiny_tasks_leave_a_cpu", many_tiny_tasks_leave_a_cpu},
-    {"too_many_tiny_tasks_spread", too_many_tiny_tasks_spread},
-    {"quick_tasks_after_tiny_ones_spread", quick_tasks_after_tiny_ones_spread},
-    {"many_tiny_tasks_come_together", many_tiny_tasks_come_together},
-    {"quick_tasks_avoid_a_long_one", quick_tasks_avoid_a_long_one},
-    {"a_row_of_quick_tasks_leaves_a_long_one",
-        a_row_of_quick_tasks_leaves_a_long_one},
     {"room_comes_without_an_answer", room_comes_without_an_answer},
     {"a_child_forgets_a_collective", a_child_forgets_a_collective},
     {"a_group_ends_a_row_of_quick_tasks", a_group_ends_a_row_of_quick_tasks},

@@ -1,0 +1,650 @@
+/* Who is given quick tasks: how they come in a row, keep together, spread, and
+ * leave a CPU. Order is asserted, not time. */
+#define _GNU_SOURCE
+#include "support.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pool.h"
+#include "quick.h"
+
+/* Quick tasks that come one by one go to one worker in a row, without asking
+ * for each. However many there are, all are sent. */
+static void
+quick_tasks_in_a_row(int unused)
+{
+    enum { MOST = 200 };
+    pool_future_t *f[MOST];
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    quick_learn(pool, task_nothing);
+    for (int n = 1; n <= MOST; n++) {
+        for (int i = 0; i < n; i++)
+            f[i] = quick_submit(pool, task_nothing, NULL, 0);
+        for (int i = n - 1; i >= 0; i--)
+            quick_expect(f[i]);
+    }
+    pool_destroy(pool);
+    test_end();
+}
+
+/* As many workers as there are tasks, though one takes them all in a row. */
+static void
+quick_tasks_in_a_row_bring_workers(int unused)
+{
+    enum { N = 20, WORKERS = 3 };
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_stats_t stats = POOL_STATS_INIT;
+    pool_future_t *f[N];
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    options.workers = WORKERS;
+    options.min_workers = 1;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    quick_learn(pool, task_nothing);
+    ck_assert_int_eq(pool_stats(pool, &stats), 0);
+    ck_assert_uint_eq(stats.workers_started, 1);
+    for (int i = 0; i < N; i++)
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+    for (int i = 0; i < N; i++)
+        quick_expect(f[i]);
+    for (int i = 0; i < PATIENCE_MS / 5 && stats.workers_started < WORKERS;
+         i++) {
+        ck_assert_int_eq(pool_poll(pool, 5), 0);
+        ck_assert_int_eq(pool_stats(pool, &stats), 0);
+    }
+    ck_assert_uint_eq(stats.workers_started, WORKERS);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Nor is more sent to a worker in a row than pipe and buffer take. */
+static void
+quick_tasks_in_a_row_have_room(int unused)
+{
+    enum { N = 60, SIZE = 60000, MOST = 2 << 20 };
+    static unsigned char payload[SIZE];
+    pool_stats_t before = POOL_STATS_INIT, after = POOL_STATS_INIT;
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *f[N], *first;
+    pool_t *pool;
+
+    (void)unused;
+    test_begin();
+    pool = test_pool(1);
+    quick_learn(pool, task_gate_or_nothing);
+    first = quick_submit(pool, task_gate_or_nothing, &gate, sizeof gate);
+    ck_assert_int_eq(pool_stats(pool, &before), 0);
+    for (int i = 0; i < N; i++)
+        f[i] = quick_submit(pool, task_gate_or_nothing, payload, SIZE);
+    ck_assert_int_eq(pool_stats(pool, &after), 0);
+    ck_assert_uint_lt(after.bytes_sent - before.bytes_sent, MOST);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    quick_expect(first);
+    for (int i = 0; i < N; i++)
+        quick_expect(f[i]);
+    pool_destroy(pool);
+    test_end();
+}
+
+/* Few of them don't wake a second worker. */
+static void
+quick_tasks_keep_together(int unused)
+{
+    enum { N = 4 };
+    pool_future_t *f[N];
+    pool_t *pool = quick_begin(2, task_nothing);
+
+    (void)unused;
+    for (int i = 0; i < N; i++)
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+    for (int i = 1; i < N; i++)
+        ck_assert_ptr_eq(f[i]->proc, f[0]->proc);
+    ck_assert(!pool__list_empty(&pool->sched.idle));
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+static pool_t *
+begin_with_two_stopped(void)
+{
+    pool_t *pool = quick_begin(2, task_nothing);
+
+    pool->sched.cpus = 2; /* whatever there are */
+    quick_stop(pool);
+    return pool;
+}
+
+/* The worker of all that were sent of N tasks; NULL: several. */
+static void *
+submit_some(pool_t *pool, pool_future_t **f, int n)
+{
+    void *proc = NULL;
+    bool several = false;
+
+    for (int i = 0; i < n; i++) {
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+        several = several ||
+                  (proc != NULL && f[i]->proc != NULL && f[i]->proc != proc);
+        proc = f[i]->proc != NULL ? f[i]->proc : proc;
+    }
+    return several ? NULL : proc;
+}
+
+/* Many do, before the first one has been asked what it has done. */
+static void
+many_quick_tasks_spread(int unused)
+{
+    enum { N = 200 };
+    pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+
+    (void)unused;
+    quick_seem_to_take(pool, 1000);
+    ck_assert_ptr_null(submit_some(pool, f, N));
+    quick_go_on(pool);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+/* But not where one does as much as the supervisor can give out, and would have
+ * to share its CPU. */
+static void
+many_tiny_tasks_leave_a_cpu(int unused)
+{
+    enum { N = 2000 };
+    static pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+
+    (void)unused;
+    ck_assert_ptr_nonnull(submit_some(pool, f, N));
+    ck_assert(!pool__list_empty(&pool->sched.idle));
+    quick_go_on(pool);
+    quick_expect_all(f, N);
+    pool->sched.cpus = 1; /* there is none to leave */
+    quick_expect(quick_submit(pool, task_nothing, NULL, 0));
+    quick_end(pool);
+}
+
+/* Until there are more than it can hold. */
+static void
+too_many_tiny_tasks_spread(int unused)
+{
+    enum { N = POOL__RING + 1 };
+    static pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+
+    (void)unused;
+    ck_assert_ptr_null(submit_some(pool, f, N));
+    quick_go_on(pool);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+/* Others that follow them do, though they come in a row. */
+static void
+quick_tasks_after_tiny_ones_spread(int unused)
+{
+    enum { TINY = 2, QUICK = 30, N = TINY + QUICK };
+    pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+
+    (void)unused;
+    ck_assert_ptr_nonnull(submit_some(pool, f, TINY));
+    quick_seem_to_take(pool, 4900);
+    ck_assert_ptr_null(submit_some(pool, f + TINY, QUICK));
+    quick_go_on(pool);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+/* Where two are at work, one has no more to do. */
+static void
+many_tiny_tasks_come_together(int unused)
+{
+    enum { QUICK = 60, TINY = 900, N = QUICK + TINY };
+    static pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+
+    (void)unused;
+    quick_seem_to_take(pool, 1000);
+    ck_assert_ptr_null(submit_some(pool, f, QUICK));
+    quick_seem_to_take(pool, 100);
+    ck_assert_ptr_nonnull(submit_some(pool, f + QUICK, TINY));
+    quick_go_on(pool);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+/* It has run for long, and the supervisor has not been asked. */
+static void
+await_running(const pool_future_t *f)
+{
+    const struct pool__proc *proc = f->proc;
+
+    for (int i = 0; i < PATIENCE_MS &&
+                    pool__load(&proc->channel.region->running) != f->ordinal;
+         i++)
+        usleep(1000);
+    usleep(1000);
+}
+
+static pool_future_t *
+submit_gate(pool_t *pool, int **gate)
+{
+    pool_future_t *f =
+        quick_submit(pool, task_gate_or_nothing, gate, sizeof *gate);
+
+    await_running(f);
+    return f;
+}
+
+/* Nor do they go behind one that takes long, while somebody is idle. */
+static void
+quick_tasks_avoid_a_long_one(int unused)
+{
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *busy, *quick;
+    pool_t *pool = quick_begin(2, task_gate_or_nothing);
+
+    (void)unused;
+    busy = quick_submit(pool, task_gate_or_nothing, &gate, sizeof gate);
+    while (!pool_future_running(busy))
+        ck_assert_int_eq(pool_poll(pool, 1), 0);
+    usleep(1000);
+    quick = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_nonnull(quick->proc);
+    ck_assert_ptr_ne(quick->proc, busy->proc);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    quick_expect(busy);
+    quick_expect(quick);
+    quick_end(pool);
+}
+
+/* Whether some of N tasks that are submitted now don't go to PROC. */
+static bool
+some_leave(pool_t *pool, pool_future_t **f, int n, const void *proc)
+{
+    bool left = false;
+
+    for (int i = 0; i < n; i++) {
+        f[i] = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+        left = left || f[i]->proc != proc;
+    }
+    return left;
+}
+
+static void
+open_gate(int *gate, pool_future_t *busy)
+{
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    quick_expect(busy);
+}
+
+/* Even where the program does nothing but submit: some of them may follow it
+ * until it is asked. */
+static void
+a_row_of_quick_tasks_leaves_a_long_one(int unused)
+{
+    enum { N = 65 };
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *f[N], *busy;
+    pool_t *pool = quick_begin(2, task_gate_or_nothing);
+
+    (void)unused;
+    busy = submit_gate(pool, &gate);
+    ck_assert(some_leave(pool, f, N, busy->proc));
+    open_gate(gate, busy);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+/* Nor where that one was found busy with many, which wait behind it. */
+static void
+tiny_tasks_leave_many_behind_a_long_one(int unused)
+{
+    enum { BEHIND = 600, N = 2 * BEHIND };
+    static pool_future_t *f[N];
+    int *gate = test_shared(sizeof *gate);
+    pool_t *pool = quick_begin(2, task_gate_or_nothing);
+
+    (void)unused;
+    pool->sched.cpus = 2;
+    quick_stop(pool);
+    pool_future_t *busy =
+        quick_submit(pool, task_gate_or_nothing, &gate, sizeof gate);
+    const void *proc = busy->proc;
+    ck_assert(!some_leave(pool, f, BEHIND, proc));
+    quick_go_on(pool);
+    await_running(busy);
+    ck_assert(some_leave(pool, f + BEHIND, BEHIND, proc));
+    open_gate(gate, busy);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+/* Who is in its last task does not count for those that come. */
+static void
+tiny_tasks_pass_by_who_has_had_enough(int unused)
+{
+    int *gate = test_shared(sizeof *gate);
+    pool_t *pool = quick_begin(2, task_gate_or_nothing);
+
+    (void)unused;
+    pool->sched.cpus = 2;
+    struct pool__proc *proc =
+        pool__list_entry(pool->sched.idle.next, struct pool__proc, sched.place);
+    pool->sched.policy.max_tasks = proc->sched.given + 1;
+    pool_future_t *busy = submit_gate(pool, &gate);
+    ck_assert_ptr_eq(busy->proc, proc);
+    pool_future_t *tiny = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_nonnull(tiny->proc);
+    ck_assert_ptr_ne(tiny->proc, proc);
+    open_gate(gate, busy);
+    quick_expect(tiny);
+    quick_end(pool);
+}
+
+/* The worker that has the row learns a function that others know. */
+static void
+a_row_brings_another_function(int unused)
+{
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *busy, *first, *other;
+    pool_t *pool = quick_begin(2, task_gate_or_nothing);
+
+    (void)unused;
+    busy = submit_gate(pool, &gate);
+    quick_expect(quick_submit(pool, task_nothing, NULL, 0));
+    const void *proc = busy->proc;
+    open_gate(gate, busy);
+    quick_seem_to_take(pool, 100);
+    quick_stop(pool);
+    first = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_eq(first->proc, proc);
+    ck_assert_uint_ne(pool->sched.run.left, 0);
+    other = quick_submit(pool, task_nothing, NULL, 0);
+    ck_assert_ptr_eq(other->proc, proc);
+    quick_go_on(pool);
+    quick_expect(first);
+    quick_expect(other);
+    quick_end(pool);
+}
+
+/* No worker is given more than it may run. */
+static void
+a_row_ends_with_the_last_task(int unused)
+{
+    enum { MOST = 10, N = 3 * MOST };
+    pool_future_t *f[N];
+    pool_t *pool = begin_with_two_stopped();
+    int of_first = 0;
+
+    (void)unused;
+    struct pool__proc *proc =
+        pool__list_entry(pool->sched.idle.next, struct pool__proc, sched.place);
+    pool->sched.policy.max_tasks = proc->sched.given + MOST;
+    for (int i = 0; i < N; i++) {
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+        of_first += f[i]->proc == proc;
+    }
+    ck_assert_int_eq(of_first, MOST);
+    quick_go_on(pool);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+/* A task that has a deadline may come in a row of such as have none. */
+static void
+a_deadline_in_a_row_is_kept(int unused)
+{
+    enum { N = 8 };
+    int *gate = test_shared(sizeof *gate);
+    pool_task_options_t options = POOL_TASK_OPTIONS_INIT;
+    pool_future_t *f[N], *late;
+    pool_t *pool = quick_begin(1, task_gate_or_nothing);
+
+    (void)unused;
+    options.deadline_ms = 100;
+    for (int i = 0; i < N; i++)
+        f[i] = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_uint_ne(pool->sched.run.left, 0);
+    ck_assert_int_eq(pool_submit_bytes(pool, &late, &options,
+                         task_gate_or_nothing, &gate, sizeof gate),
+        0);
+    ck_assert_int_eq(pool_future_error(late, PATIENCE_MS), POOL_EDEADLINE);
+    pool_future_free(late);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+/* The pool's deadline is theirs who follow one that has none. */
+static void
+a_pools_deadline_is_kept_in_a_row(int unused)
+{
+    enum { N = 8 };
+    int *gate = test_shared(sizeof *gate);
+    pool_task_options_t options = POOL_TASK_OPTIONS_INIT;
+    pool_future_t *f[N], *late;
+    pool_t *pool = quick_begin(1, task_gate_or_nothing);
+
+    (void)unused;
+    pool->sched.policy.deadline_ms = 100;
+    options.deadline_ms = POOL_NONE;
+    options.retries = 1;
+    for (int n = 1; n <= N; n++) {
+        for (int i = 0; i < n; i++)
+            ck_assert_int_eq(
+                pool_submit_bytes(pool, &f[i], i == 0 ? &options : NULL,
+                    task_gate_or_nothing, NULL, 0),
+                0);
+        late = quick_submit(pool, task_gate_or_nothing, &gate, sizeof gate);
+        ck_assert_int_eq(pool_future_error(late, PATIENCE_MS), POOL_EDEADLINE);
+        pool_future_free(late);
+        quick_expect_all(f, n);
+        quick_seem_to_take(pool, 100);
+    }
+    quick_end(pool);
+}
+
+/* A long one doesn't come in the row of another function's, nor one that was
+ * never called. */
+static void
+a_long_task_leaves_a_row(int unused)
+{
+    enum { LONG_NS = 10000000 };
+    pool_future_t *quick, *other;
+    pool_t *pool = quick_begin(2, task_echo);
+
+    (void)unused;
+    quick_learn(pool, task_nothing);
+    pool->sched.functions.list[0].mean_ns = LONG_NS;
+    for (int i = 0; i < 2; i++) {
+        quick_stop(pool);
+        quick = quick_submit(pool, task_nothing, NULL, 0);
+        ck_assert_uint_ne(pool->sched.run.left, 0);
+        other = quick_submit(pool, i == 0 ? task_echo : task_pid, NULL, 0);
+        ck_assert_ptr_nonnull(other->proc);
+        ck_assert_ptr_ne(other->proc, quick->proc);
+        quick_go_on(pool);
+        quick_expect(quick);
+        quick_expect(other);
+    }
+    quick_end(pool);
+}
+
+/* However many come, a worker has no more to do than for a millisecond. */
+static void
+a_row_is_no_longer_than_a_while(int unused)
+{
+    enum { N = 1000, EACH_NS = 4900, MOST_NS = 1000000 + EACH_NS };
+    static pool_future_t *f[N];
+    pool_t *pool = quick_begin(1, task_nothing);
+
+    (void)unused;
+    for (int i = 0; i < 3; i++)
+        quick_learn(pool, task_nothing); /* more than are seen to each */
+    quick_stop(pool);
+    quick_seem_to_take(pool, EACH_NS);
+    for (int i = 0; i < N; i++)
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+    pool__table_each(proc, &pool->table)
+    {
+        ck_assert_int_le(proc->sched.queued_ns, MOST_NS);
+    }
+    quick_go_on(pool);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
+/* Of those that come, the worker is always told of half at least, and neither
+ * it nor its buffer has more than it should. */
+static void
+come_behind_a_long_one(pool_t *pool, size_t size)
+{
+    enum { N = POOL__RING + 100 };
+    static pool_future_t *f[N];
+    unsigned char payload[3000] = {0};
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *busy = submit_gate(pool, &gate);
+    const struct pool__channel *channel =
+        &((const struct pool__proc *)busy->proc)->channel;
+
+    quick_seem_to_take(pool, 1); /* else it has enough before all is full */
+    for (int i = 0; i < N; i++) {
+        f[i] = quick_submit(
+            pool, task_gate_or_nothing, payload, i % 3 == 2 ? size : 0);
+        ck_assert(!pool__channel_wants_flush(channel));
+        ck_assert_uint_le(channel->tail - channel->head, POOL__RING);
+        ck_assert_uint_lt(pool__outbox_used(&channel->out),
+            POOL__QUEUE_LIMIT + size + POOL__FRAME_HEADER);
+    }
+    ck_assert(!pool__channel_has_room(channel));
+    open_gate(gate, busy);
+    quick_expect_all(f, N);
+}
+
+static void
+a_row_is_told_of(int unused)
+{
+    pool_t *pool = quick_begin(1, task_gate_or_nothing);
+
+    (void)unused;
+    come_behind_a_long_one(pool, 0);
+    come_behind_a_long_one(pool, 3000);
+    quick_end(pool);
+}
+
+/* How long tasks waited is measured of each of the first 1,024, and then of one
+ * of 64, also where they didn't. */
+static void
+the_wait_is_measured_in_a_row(int unused)
+{
+    enum { FIRST = 1024, EACH = 64, N = FIRST + 10 * EACH };
+    static pool_future_t *f[N];
+    pool_stats_t stats = POOL_STATS_INIT;
+    pool_t *pool = quick_begin(1, task_nothing);
+
+    (void)unused;
+    ck_assert_int_eq(pool_stats(pool, &stats), 0);
+    ck_assert_uint_lt(stats.completed, FIRST);
+    for (int i = 0; i < N; i++)
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+    quick_expect_all(f, N);
+    ck_assert_int_eq(pool_stats(pool, &stats), 0);
+    ck_assert_uint_eq(
+        stats.queue_time.count, FIRST + (stats.completed - FIRST) / EACH);
+    quick_end(pool);
+}
+
+static int
+task_reverse(pool_call_t *call)
+{
+    const unsigned char *data;
+    const void *bytes;
+    void *room;
+    size_t size;
+
+    pool_call_bytes(call, &bytes, &size);
+    data = bytes;
+    int rc = pool_call_reserve(call, size, &room);
+    for (size_t i = 0; rc == 0 && i < size; i++)
+        ((unsigned char *)room)[i] = data[size - 1 - i];
+    return rc;
+}
+
+/* Two functions and payloads of all sizes, by turns: each has its own. */
+static void
+a_row_of_all_sorts(int unused)
+{
+    enum { N = 5000, SIZES = 300, STEP = 37 };
+    static pool_future_t *f[N];
+    unsigned char payload[SIZES];
+    pool_t *pool = quick_begin(2, task_reverse);
+
+    (void)unused;
+    quick_learn(pool, task_echo);
+    for (int i = 0; i < N; i++) {
+        size_t size = (size_t)(i * STEP % SIZES);
+        memset(payload, i & 0xff, sizeof payload);
+        payload[0] = 1;
+        f[i] = quick_submit(
+            pool, i % 3 == 0 ? task_echo : task_reverse, payload, size);
+    }
+    for (int i = 0; i < N; i++) {
+        const unsigned char *data;
+        const void *bytes;
+        size_t size, one;
+        ck_assert_int_eq(
+            pool_future_bytes(f[i], PATIENCE_MS, &bytes, &size), 0);
+        ck_assert_uint_eq(size, (size_t)(i * STEP % SIZES));
+        data = bytes;
+        one = i % 3 == 0 ? 0 : size - 1;
+        for (size_t k = 0; k < size; k++)
+            ck_assert_int_eq(data[k], k == one ? 1 : i & 0xff);
+        pool_future_free(f[i]);
+    }
+    quick_end(pool);
+}
+
+static const struct test tests[] = {
+    {"quick_tasks_in_a_row", quick_tasks_in_a_row},
+    {"quick_tasks_in_a_row_bring_workers", quick_tasks_in_a_row_bring_workers},
+    {"quick_tasks_in_a_row_have_room", quick_tasks_in_a_row_have_room},
+    {"quick_tasks_keep_together", quick_tasks_keep_together},
+    {"many_quick_tasks_spread", many_quick_tasks_spread},
+    {"many_tiny_tasks_leave_a_cpu", many_tiny_tasks_leave_a_cpu},
+    {"too_many_tiny_tasks_spread", too_many_tiny_tasks_spread},
+    {"quick_tasks_after_tiny_ones_spread", quick_tasks_after_tiny_ones_spread},
+    {"many_tiny_tasks_come_together", many_tiny_tasks_come_together},
+    {"quick_tasks_avoid_a_long_one", quick_tasks_avoid_a_long_one},
+    {"a_row_of_quick_tasks_leaves_a_long_one",
+        a_row_of_quick_tasks_leaves_a_long_one},
+    {"tiny_tasks_leave_many_behind_a_long_one",
+        tiny_tasks_leave_many_behind_a_long_one},
+    {"tiny_tasks_pass_by_who_has_had_enough",
+        tiny_tasks_pass_by_who_has_had_enough},
+    {"a_row_brings_another_function", a_row_brings_another_function},
+    {"a_row_ends_with_the_last_task", a_row_ends_with_the_last_task},
+    {"a_deadline_in_a_row_is_kept", a_deadline_in_a_row_is_kept},
+    {"a_pools_deadline_is_kept_in_a_row", a_pools_deadline_is_kept_in_a_row},
+    {"a_long_task_leaves_a_row", a_long_task_leaves_a_row},
+    {"a_row_is_no_longer_than_a_while", a_row_is_no_longer_than_a_while},
+    {"a_row_is_told_of", a_row_is_told_of},
+    {"the_wait_is_measured_in_a_row", the_wait_is_measured_in_a_row},
+    {"a_row_of_all_sorts", a_row_of_all_sorts},
+    {NULL, NULL},
+};
+
+int
+main(int argc, char **argv)
+{
+    return test_main("quick", tests, argc, argv);
+}
