@@ -243,7 +243,7 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     }
     if (pool__unlikely(task->submitted_ns != 0))
         measure_queue_time(s, task);
-    if (pool__unlikely(pool__sched_limit(s, task) != 0)) {
+    if (pool__unlikely(pool__sched_limit(s, task) != 0 && !proc->sched.timed)) {
         proc->sched.timed = true;
         pool__sched_watch_deadline(s, proc);
     }
@@ -439,7 +439,8 @@ run_on(const struct pool__sched *s, const struct pool__proc *proc,
     uint64_t n = SAMPLED_EACH - 1 - task->number % SAMPLED_EACH;
     int64_t room_ns = most_quick_ns(s) - proc->sched.queued_ns;
 
-    if (task->proc != proc || task->extra != NULL ||
+    if (task->proc != proc ||
+        (s->policy.deadline_ms != 0 && !proc->sched.timed) ||
         task->estimate_ns >= QUICK_NS || s->run.most_size >= POOL__LARGE ||
         room_ns <= 0 || pool__list_empty(&proc->sched.place) ||
         s->queue.used != 0 || !pool__list_empty(&s->groups) ||
@@ -466,6 +467,13 @@ begin_run(struct pool__sched *s, struct pool__proc *proc,
     s->run.most_size = (uint32_t)pool__max(task->size, POOL__TASK_ROOM);
     s->run.left = run_on(s, proc, task);
     return s->run.left != 0;
+}
+
+bool
+pool__sched_extra_follows(
+    const struct pool__sched *s, const struct pool_future *task)
+{
+    return pool__sched_limit(s, task) == 0 || s->run.proc->sched.timed;
 }
 
 void

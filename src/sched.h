@@ -167,6 +167,10 @@ pool__sched_limit(const struct pool__sched *s, const struct pool_future *task)
 /* A task that may be any: by the queue, though it may leave that at once. */
 void pool__sched_submit_any(
     struct pool__sched *sched, struct pool_future *task);
+/* Whether what few tasks have lets this one follow: a limit that it has must be
+ * watched. */
+bool pool__sched_extra_follows(
+    const struct pool__sched *sched, const struct pool_future *task);
 /* The run ends with TASK, whose sending returned RC: see to what is due;
  * another may begin. */
 void pool__sched_run_over(
@@ -207,11 +211,14 @@ pool__sched_has_frames(struct pool__sched *s, struct pool__proc *proc)
 static inline bool
 pool__sched_follows(const struct pool__sched *s, struct pool_future *task)
 {
-    if (s->run.left == 0 || pool__unlikely(task->extra != NULL) ||
-        task->function >= s->run.proc->sched.functions || s->queue.used != 0)
+    if (s->run.left == 0 || s->queue.used != 0 ||
+        task->function >= s->run.proc->sched.functions ||
+        (pool__unlikely(task->extra != NULL) &&
+            !pool__sched_extra_follows(s, task)))
         return false;
     task->estimate_ns = s->functions.list[task->function].mean_ns;
-    return task->estimate_ns - 1 < s->run.most_ns && /* 0: not known */
+    /* 0: not known, or a chunk's, which are measured by their job. */
+    return task->estimate_ns - 1 < s->run.most_ns &&
            task->size <= s->run.most_size;
 }
 
