@@ -42,6 +42,7 @@ struct pool__region {
     uint64_t mapped;                  /* 1: it has mapped its segment */
     _Alignas(64) uint64_t task_taken; /* bytes of tasks that it has */
     uint64_t reader; /* enum pool__reader, which the supervisor changes too */
+    uint64_t cpu;    /* it was on when it took some, plus 1; 0: not known */
     /* written by the supervisor alone: */
     _Alignas(64) struct pool__stream task;
     _Alignas(64) uint64_t cancel; /* ordinal that is asked to stop */

@@ -1,8 +1,8 @@
-/* The scheduler: who gets what. How tasks and workers end is in sched_end.c.
+/* The scheduler: what is given out, and when. Whose turn it is is in
+ * sched_pick.c, how tasks and workers end in sched_end.c.
  *
- * Invariants: a pending task is in the queue or in one channel, never both
- * (task->proc tells). A proc that serves is idle, fed, or full and in neither
- * list; one that is closed gets no more. */
+ * Invariant: a pending task is in the queue or in one channel, never both
+ * (task->proc tells). */
 #define _GNU_SOURCE
 #include "sched.h"
 
@@ -11,165 +11,15 @@
 #include "budget.h"
 #include "proto.h"
 
-#define AHEAD_NS 1000000u /* work queued at a worker */
-/* The longest task that may wait behind one that runs: to wake a worker for it
- * costs some per cent of that. */
-#define NEXT_NS 5000000u
-#define PLENTY 4u /* tasks a worker: fewer are kept for whoever is idle */
-/* Tasks that take less don't sleep: more workers than CPUs would only take
- * turns at them. */
-#define QUICK_NS 5000u
 /* Small tasks that take less leave a CPU to the supervisor, which needs about
  * as long for each. */
 #define TINY_NS 200u
-/* Quick work at a worker before another one is woken for more: one is often
- * faster than the program submits, and a wake-up costs both sides. */
-#define SPREAD_NS 50000u
-#define RUN_MOST 64 /* such tasks that one worker is given in a row */
-#define LOOKS 4     /* at workers that may take a task */
+#define RUN_MOST 64 /* quick tasks that one worker is given in a row */
 #define SWEEP_MS 10
 #define SAMPLED_FIRST 1024u /* tasks whose time in the queue is measured */
 #define SAMPLED_EACH 64u    /* and of the later ones every so many'th */
 
-static struct pool__proc *
-proc_at(struct pool__list *node)
-{
-    return pool__list_entry(node, struct pool__proc, sched.place);
-}
-
 /* ---- giving out ------------------------------------------------------- */
-
-/* Whether it may be given another task before it retires. */
-static bool
-may_have_more(const struct pool__sched *s, const struct pool__proc *proc)
-{
-    uint64_t most = s->policy.max_tasks;
-
-    return !proc->sched.closed && (most == 0 || proc->sched.given < most);
-}
-
-/* Whether one more may wait behind the one that runs there. */
-static bool
-takes_next(const struct pool__proc *proc)
-{
-    return proc->channel.held == 1 && proc->sched.queued_ns < NEXT_NS;
-}
-
-/* How many workers are enough for such quick tasks as are given out now. Where
- * one can't hold all there are, the supervisor gives out and takes so many at a
- * time that the workers are done meanwhile. */
-static int
-enough(const struct pool__sched *s)
-{
-    return s->cpus - (s->tiny && s->cpus > 1 && !pool__sched_crowded(s));
-}
-
-/* Whether it is busy with quick tasks, and not with many; where more such are
- * busy than are enough, the others shall have nothing more to do. */
-static bool
-is_easy(const struct pool__sched *s, const struct pool__proc *proc)
-{
-    uint32_t most_ns = s->quick > enough(s) ? AHEAD_NS : SPREAD_NS;
-
-    return proc->sched.quick && proc->sched.queued_ns < most_ns;
-}
-
-/* Whether it counts among those that are busy with quick tasks. */
-static void
-count_quick(struct pool__sched *s, struct pool__proc *proc, bool quick)
-{
-    s->quick += quick - proc->sched.counted;
-    proc->sched.counted = quick;
-}
-
-void
-pool__sched_displace(struct pool__sched *s, struct pool__proc *proc)
-{
-    s->run.left = 0;
-    pool__list_remove(&proc->sched.place);
-    pool__list_remove(&proc->sched.dirty);
-    count_quick(s, proc, false);
-}
-
-void
-pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
-{
-    bool serves = pool__proc_serves(proc);
-
-    s->run.left = 0;
-    pool__list_remove(&proc->sched.place);
-    count_quick(s, proc,
-        serves && may_have_more(s, proc) && proc->channel.held != 0 &&
-            proc->sched.quick);
-    if (!serves)
-        return;
-    if (!pool__channel_has_room(&proc->channel)) {
-        pool__sched_keep_sweeping(s); /* it may make room and say nothing */
-        return;
-    }
-    /* Below 0: take_back set it, and then one that had been begun ended. */
-    if (proc->channel.held == 0 || proc->sched.queued_ns < 0)
-        proc->sched.queued_ns = 0;
-    if (proc->channel.held == 0) {
-        proc->sched.timed = false;
-        proc->sched.idle_since_ms = uv_now(s->table->loop);
-    }
-    if (!may_have_more(s, proc))
-        return;
-    if (proc->channel.held == 0 && proc->sched.slow)
-        pool__list_append(&s->idle, &proc->sched.place); /* as a last resort */
-    else if (proc->channel.held == 0)
-        pool__list_prepend(&s->idle, &proc->sched.place);
-    else if (is_easy(s, proc))
-        pool__list_prepend(&s->fed, &proc->sched.place);
-    else if (proc->sched.queued_ns < AHEAD_NS || takes_next(proc))
-        pool__list_append(&s->fed, &proc->sched.place);
-}
-
-/* Whether somebody who is idle takes a task that may run this long. */
-static bool
-wakes_idle(const struct pool__sched *s, uint32_t estimate_ns)
-{
-    return !pool__list_empty(&s->idle) &&
-           (estimate_ns >= QUICK_NS || s->quick < enough(s));
-}
-
-/* Who takes a task that may run this long; NULL: it must wait. */
-static struct pool__proc *
-pick(struct pool__sched *s, uint32_t estimate_ns)
-{
-    struct pool__proc *first =
-        pool__list_empty(&s->fed) ? NULL : proc_at(s->fed.next);
-
-    if (estimate_ns < QUICK_NS && first != NULL) {
-        bool easy = is_easy(s, first);
-        bool asks =
-            easy || (first->sched.counted && !pool__list_empty(&s->idle));
-        if (asks && pool__channel_stuck(&first->channel, SPREAD_NS)) {
-            count_quick(s, first, false); /* until it answers */
-            pool__list_remove(&first->sched.place);
-            pool__list_append(&s->fed, &first->sched.place);
-        } else if (easy) {
-            return first;
-        }
-    }
-    if (wakes_idle(s, estimate_ns))
-        return proc_at(s->idle.next);
-    if (estimate_ns >= NEXT_NS)
-        return NULL;
-    bool plenty = s->core->unsettled > PLENTY * (size_t)(s->table->ready + 1);
-    int looks = 0;
-    pool__list_each(node, &s->fed)
-    {
-        struct pool__proc *proc = proc_at(node);
-        if ((estimate_ns < AHEAD_NS && proc->sched.queued_ns < AHEAD_NS) ||
-            (plenty && takes_next(proc)))
-            return proc;
-        if (++looks == LOOKS)
-            break;
-    }
-    return NULL;
-}
 
 /* The worker must know a function before it is called. */
 static int
@@ -224,7 +74,7 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
     bool large = task->size >= POOL__LARGE;
     int rc = introduce(s, proc, task->function);
 
-    if (task->estimate_ns >= QUICK_NS)
+    if (task->estimate_ns >= POOL__QUICK_NS)
         proc->sched.quick = false;
     else if (proc->channel.held == 0)
         proc->sched.quick = true;
@@ -254,7 +104,7 @@ estimate(struct pool__sched *s, const struct pool_future *task)
 {
     uint32_t mean = *pool__sched_mean(s, task);
 
-    return mean != 0 ? mean : NEXT_NS;
+    return mean != 0 ? mean : POOL__NEXT_NS;
 }
 
 static bool
@@ -287,7 +137,7 @@ next_task(struct pool__sched *s)
         rank = first_rank(s);
     }
     if (pool__unlikely(rank != NULL)) {
-        rank->estimate_ns = NEXT_NS;
+        rank->estimate_ns = POOL__NEXT_NS;
         return rank;
     }
     if (task != NULL) {
@@ -316,16 +166,8 @@ runs_on(struct pool__sched *s, const struct pool__proc *proc,
     struct pool_future *task, uint32_t most_ns)
 {
     task->estimate_ns = estimate(s, task);
-    return task->estimate_ns < QUICK_NS && proc->sched.queued_ns < most_ns &&
-           (!s->tiny || is_tiny(task));
-}
-
-/* How much work a worker is given in quick tasks: less where another could be
- * woken for them. */
-static uint32_t
-most_quick_ns(const struct pool__sched *s)
-{
-    return wakes_idle(s, 0) ? SPREAD_NS : AHEAD_NS;
+    return task->estimate_ns < POOL__QUICK_NS &&
+           proc->sched.queued_ns < most_ns && (!s->tiny || is_tiny(task));
 }
 
 /* Give PROC the task and, if they are quick, those that follow. */
@@ -333,9 +175,10 @@ static void
 give_run(
     struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
 {
-    bool quick = task->estimate_ns < QUICK_NS && pool__list_empty(&s->groups);
+    bool quick =
+        task->estimate_ns < POOL__QUICK_NS && pool__list_empty(&s->groups);
     unsigned left = quick ? run_length(s, proc) : 1;
-    uint32_t most_ns = most_quick_ns(s);
+    uint32_t most_ns = pool__sched_most_quick_ns(s);
 
     do {
         pool__queue_fetch(task);
@@ -357,7 +200,7 @@ give_out(struct pool__sched *s)
     struct pool_future *task;
 
     while ((task = next_task(s)) != NULL &&
-           (next = pick(s, task->estimate_ns)) != NULL) {
+           (next = pool__sched_pick(s, task->estimate_ns)) != NULL) {
         proc = next;
         give_run(s, proc, task);
     }
@@ -432,19 +275,20 @@ enqueue(struct pool__sched *s, struct pool_future *task)
  * be asked or seen to in between. None is one of those that are measured, which
  * ask again whose turn it is; the first ones are seen to each. */
 static unsigned
-run_on(const struct pool__sched *s, const struct pool__proc *proc,
+stretch(const struct pool__sched *s, const struct pool__proc *proc,
     const struct pool_future *task)
 {
     uint64_t most = s->policy.max_tasks;
     uint64_t n = SAMPLED_EACH - 1 - task->number % SAMPLED_EACH;
-    int64_t room_ns = most_quick_ns(s) - proc->sched.queued_ns;
+    int64_t room_ns = pool__sched_most_quick_ns(s) - proc->sched.queued_ns;
 
     if (task->proc != proc ||
         (s->policy.deadline_ms != 0 && !proc->sched.timed) ||
-        task->estimate_ns >= QUICK_NS || s->run.most_size >= POOL__LARGE ||
-        room_ns <= 0 || pool__list_empty(&proc->sched.place) ||
-        s->queue.used != 0 || !pool__list_empty(&s->groups) ||
-        !pool__list_empty(&s->ranks) || s->table->wanted < s->table->workers)
+        task->estimate_ns >= POOL__QUICK_NS ||
+        s->run.most_size >= POOL__LARGE || room_ns <= 0 ||
+        pool__list_empty(&proc->sched.place) || s->queue.used != 0 ||
+        !pool__list_empty(&s->groups) || !pool__list_empty(&s->ranks) ||
+        s->table->wanted < s->table->workers)
         return 0;
     if (task->number < SAMPLED_FIRST)
         n = pool__min(n, 1);
@@ -465,7 +309,7 @@ begin_run(struct pool__sched *s, struct pool__proc *proc,
     s->run.proc = proc;
     s->run.most_ns = task->estimate_ns;
     s->run.most_size = (uint32_t)pool__max(task->size, POOL__TASK_ROOM);
-    s->run.left = run_on(s, proc, task);
+    s->run.left = stretch(s, proc, task);
     return s->run.left != 0;
 }
 
@@ -540,12 +384,36 @@ pool__sched_take_back(
         if (task != NULL && !task->lent && pool__channel_recall(ch, o))
             pool__sched_requeue(s, task);
     }
-    proc->sched.queued_ns = NEXT_NS; /* nothing more until it is idle */
+    proc->sched.queued_ns = POOL__NEXT_NS; /* nothing more until it is idle */
     proc->sched.quick = false;
     pool__sched_place(s, proc);
     if (proc->sched.timed)
         pool__sched_watch_deadline(s, proc);
     pool__life_look(s, proc); /* it may have been the last before it goes */
+}
+
+/* ---- scatters ---------------------------------------------------------- */
+
+bool
+pool__sched_running(const struct pool_future *task)
+{
+    struct pool__proc *proc = task->proc;
+
+    return proc != NULL && pool__channel_claimed(&proc->channel, task->ordinal);
+}
+
+void
+pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter, bool soon)
+{
+    struct pool__frame stop = {.type = POOL__FRAME_STOP, .id = scatter};
+
+    pool__table_each(proc, s->table)
+    {
+        if (pool__job_forget(proc, scatter) &&
+            proc->state == POOL__PROC_READY &&
+            pool__channel_control(&proc->channel, &stop, NULL) == 0 && soon)
+            pool__sched_flush_one(s, proc);
+    }
 }
 
 /* ---- life ------------------------------------------------------------- */

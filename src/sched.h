@@ -90,10 +90,28 @@ pool__sched_crowded(const struct pool__sched *sched)
 
 /* ---- within the scheduler ---------------------------------------------- */
 
-/* Put a proc where its state says; give out what can be given. */
+/* Tasks that take less don't sleep: more workers than CPUs would only take
+ * turns at them. */
+#define POOL__QUICK_NS 5000u
+/* The longest task that may wait behind one that runs: to wake a worker for it
+ * costs some per cent of that. */
+#define POOL__NEXT_NS 5000000u
+
+/* sched_pick.c: whose turn it is */
+
+/* Put a proc where its state says. */
 void pool__sched_place(struct pool__sched *sched, struct pool__proc *proc);
 /* It gets no more: it is in no list. */
 void pool__sched_displace(struct pool__sched *sched, struct pool__proc *proc);
+/* Who takes a task that may run this long; NULL: it must wait. */
+struct pool__proc *pool__sched_pick(
+    struct pool__sched *sched, uint32_t estimate_ns);
+/* How much work a worker is given in quick tasks: less where another could be
+ * woken for them. */
+uint32_t pool__sched_most_quick_ns(const struct pool__sched *sched);
+
+/* sched.c: what is given out */
+
 void pool__sched_run(struct pool__sched *sched);
 /* Take back what PROC has not begun, from ordinal FIRST on. */
 void pool__sched_take_back(

@@ -19,30 +19,6 @@
 #define UNBEGUN_NS INT64_C(2000000000) /* to begin a task, at least */
 #define TAIL_MAX 2049 /* bytes of what a worker printed, with NUL */
 
-/* ---- scatters ---------------------------------------------------------- */
-
-bool
-pool__sched_running(const struct pool_future *task)
-{
-    struct pool__proc *proc = task->proc;
-
-    return proc != NULL && pool__channel_claimed(&proc->channel, task->ordinal);
-}
-
-void
-pool__sched_end_scatter(struct pool__sched *s, uint64_t scatter, bool soon)
-{
-    struct pool__frame stop = {.type = POOL__FRAME_STOP, .id = scatter};
-
-    pool__table_each(proc, s->table)
-    {
-        if (pool__job_forget(proc, scatter) &&
-            proc->state == POOL__PROC_READY &&
-            pool__channel_control(&proc->channel, &stop, NULL) == 0 && soon)
-            pool__sched_flush_one(s, proc);
-    }
-}
-
 /* ---- taking out ------------------------------------------------------- */
 
 bool

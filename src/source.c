@@ -1,9 +1,12 @@
 /* The stream of tasks, from the region or the pipe. docs/design.md tells what
  * the two sides promise each other. */
+#define _GNU_SOURCE
 #include "source.h"
 
 #include <errno.h>
 #include <string.h>
+
+#include "cpu.h"
 
 #define STEP (64u << 10) /* bytes taken at once: they stay in near caches */
 
@@ -13,6 +16,7 @@ note_taken(struct pool__source *s, size_t n)
 {
     s->taken += n;
     pool__store(&s->region->task_taken, s->taken);
+    pool__store(&s->region->cpu, pool__cpu());
     return (ssize_t)n;
 }
 

@@ -92,6 +92,7 @@ quick_stop(pool_t *pool)
         ck_assert_int_eq(kill(proc->pid, SIGSTOP), 0);
         for (int i = 0; i < PATIENCE_MS && test_state(proc->pid) != 'T'; i++)
             usleep(1000);
+        pool__store(&proc->channel.region->cpu, 0); /* it may be any */
     }
 }
 

@@ -3,10 +3,13 @@
 #define _GNU_SOURCE
 #include "support.h"
 
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu.h"
 #include "pool.h"
 #include "quick.h"
 
@@ -287,6 +290,175 @@ open_gate(int *gate, pool_future_t *busy)
     __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
     quick_expect(busy);
 }
+
+#ifdef POOL__CPU_KNOWN
+
+/* Keep this thread where it is. Its CPU. */
+static int
+pin(cpu_set_t *before)
+{
+    cpu_set_t here;
+    int cpu = sched_getcpu();
+
+    ck_assert_int_ge(cpu, 0);
+
+    CPU_ZERO(&here);
+    CPU_SET((size_t)cpu, &here);
+    ck_assert_int_eq(sched_getaffinity(0, sizeof *before, before), 0);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof here, &here), 0);
+    return cpu;
+}
+
+static void
+seem_to_be_on(struct pool__proc *proc, int cpu)
+{
+    pool__store(&proc->channel.region->cpu, (uint64_t)(cpu + 1));
+}
+
+/* The worker that is given the next task, or was given the last one, and the
+ * other one. */
+static void
+find_two(pool_t *pool, struct pool__proc **next, struct pool__proc **other)
+{
+    *next =
+        pool__list_entry(pool->sched.idle.next, struct pool__proc, sched.place);
+    *other = NULL;
+    pool__table_each(proc, &pool->table)
+    {
+        if (proc != *next)
+            *other = proc;
+    }
+    ck_assert_ptr_nonnull(*other);
+}
+
+/* They are not woken on the supervisor's CPU, if there is a choice; for longer
+ * ones it makes no difference. */
+static void
+tiny_tasks_avoid_the_supervisors_cpu(int unused)
+{
+    enum { N = 10 };
+    pool_future_t *f[N];
+    struct pool__proc *next, *other;
+    cpu_set_t cpus;
+
+    (void)unused;
+    for (int tiny = 0; tiny < 2; tiny++) {
+        pool_t *pool = begin_with_two_stopped();
+        int cpu = pin(&cpus);
+        quick_seem_to_take(pool, tiny ? 100 : 1000);
+        find_two(pool, &next, &other);
+        seem_to_be_on(next, cpu);
+        seem_to_be_on(other, cpu + 1);
+        ck_assert_ptr_eq(submit_some(pool, f, N), tiny ? other : next);
+        quick_go_on(pool);
+        quick_expect_all(f, N);
+        ck_assert_int_eq(sched_setaffinity(0, sizeof cpus, &cpus), 0);
+        quick_end(pool);
+    }
+}
+
+/* Nor do they stay with a worker that came there, while another is idle; and
+ * what it has by then it may keep. */
+static void
+tiny_tasks_leave_the_supervisors_cpu(int unused)
+{
+    enum { N = 200 };
+    pool_future_t *f[N];
+    struct pool__proc *next, *other;
+    cpu_set_t cpus;
+    pool_t *pool = begin_with_two_stopped();
+    int cpu = pin(&cpus), first = 0;
+
+    (void)unused;
+    find_two(pool, &next, &other);
+    f[0] = quick_submit(pool, task_nothing, NULL, 0);
+    ck_assert_ptr_eq(f[0]->proc, next);
+    seem_to_be_on(next, cpu);
+    seem_to_be_on(other, cpu); /* nothing would be better there */
+    for (int i = 1; i < N / 2; i++) {
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+        ck_assert_ptr_eq(f[i]->proc, next);
+    }
+    seem_to_be_on(other, cpu + 1);
+    for (int i = N / 2; i < N; i++)
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+    while (first < N && f[first]->proc == next)
+        first++;
+    ck_assert_int_le(first, N / 2 + 64);
+    for (int i = first; i < N; i++)
+        ck_assert_ptr_eq(f[i]->proc, other);
+    quick_go_on(pool);
+    quick_expect_all(f, N);
+    ck_assert(!next->sched.aside);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof cpus, &cpus), 0);
+    quick_end(pool);
+}
+
+/* And while it still has some, it is given no more. */
+static void
+tiny_tasks_do_not_come_back(int unused)
+{
+    enum { N = 100 };
+    int *gate = test_shared(sizeof *gate);
+    pool_future_t *f[N], *answered, *busy;
+    struct pool__proc *next, *other;
+    cpu_set_t cpus;
+    pool_t *pool = quick_begin(2, task_gate_or_nothing);
+    int cpu = pin(&cpus);
+
+    (void)unused;
+    pool->sched.cpus = 2;
+    quick_stop(pool);
+    find_two(pool, &next, &other);
+    answered = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    busy = quick_submit(pool, task_gate_or_nothing, &gate, sizeof gate);
+    ck_assert_ptr_eq(busy->proc, next);
+    seem_to_be_on(next, cpu);
+    seem_to_be_on(other, cpu + 1);
+    for (int i = 0; i < N; i++)
+        f[i] = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_eq(f[N - 1]->proc, other);
+    ck_assert_int_eq(kill(next->pid, SIGCONT), 0);
+    quick_expect(answered);
+    ck_assert(next->sched.aside);
+    ck_assert_int_eq(pool->sched.quick, 1);
+    pool__store(&next->channel.region->running, 0); /* it seems to be quick */
+    quick_seem_to_take(pool, 100);
+    pool_future_t *last = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_eq(last->proc, other);
+    quick_go_on(pool);
+    open_gate(gate, busy);
+    quick_expect(last);
+    quick_expect_all(f, N);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof cpus, &cpus), 0);
+    quick_end(pool);
+}
+
+/* Workers tell where they are. */
+static void
+a_worker_tells_its_cpu(int unused)
+{
+    cpu_set_t cpus, one;
+    pool_t *pool = quick_begin(1, task_nothing);
+
+    (void)unused;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof cpus, &cpus), 0);
+    pool__table_each(proc, &pool->table)
+    {
+        for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+            if (!CPU_ISSET(cpu, &cpus))
+                continue;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            ck_assert_int_eq(sched_setaffinity(proc->pid, sizeof one, &one), 0);
+            quick_expect(quick_submit(pool, task_nothing, NULL, 0));
+            ck_assert_uint_eq(pool__load(&proc->channel.region->cpu), cpu + 1);
+        }
+    }
+    quick_end(pool);
+}
+
+#endif
 
 /* Even where the program does nothing but submit: some of them may follow it
  * until it is asked. */
@@ -640,6 +812,14 @@ static const struct test tests[] = {
     {"a_row_is_told_of", a_row_is_told_of},
     {"the_wait_is_measured_in_a_row", the_wait_is_measured_in_a_row},
     {"a_row_of_all_sorts", a_row_of_all_sorts},
+#ifdef POOL__CPU_KNOWN
+    {"tiny_tasks_avoid_the_supervisors_cpu",
+        tiny_tasks_avoid_the_supervisors_cpu},
+    {"tiny_tasks_leave_the_supervisors_cpu",
+        tiny_tasks_leave_the_supervisors_cpu},
+    {"tiny_tasks_do_not_come_back", tiny_tasks_do_not_come_back},
+    {"a_worker_tells_its_cpu", a_worker_tells_its_cpu},
+#endif
     {NULL, NULL},
 };
 

@@ -1,0 +1,196 @@
+/* The scheduler: whose turn it is.
+ *
+ * Invariant: a proc that serves is idle, fed, or full and in neither list; one
+ * that is closed gets no more. */
+#define _GNU_SOURCE
+#include "cpu.h"
+#include "sched.h"
+
+#define AHEAD_NS 1000000u /* work queued at a worker */
+#define PLENTY 4u /* tasks a worker: fewer are kept for whoever is idle */
+/* Quick work at a worker before another one is woken for more: one is often
+ * faster than the program submits, and a wake-up costs both sides. */
+#define SPREAD_NS 50000u
+#define LOOKS 4 /* at workers that may take a task */
+
+static struct pool__proc *
+proc_at(struct pool__list *node)
+{
+    return pool__list_entry(node, struct pool__proc, sched.place);
+}
+
+/* Whether it may be given another task before it retires. */
+static bool
+may_have_more(const struct pool__sched *s, const struct pool__proc *proc)
+{
+    uint64_t most = s->policy.max_tasks;
+
+    return !proc->sched.closed && (most == 0 || proc->sched.given < most);
+}
+
+/* Whether one more may wait behind the one that runs there. */
+static bool
+takes_next(const struct pool__proc *proc)
+{
+    return proc->channel.held == 1 && proc->sched.queued_ns < POOL__NEXT_NS;
+}
+
+/* How many workers are enough for such quick tasks as are given out now. Where
+ * one can't hold all there are, the supervisor gives out and takes so many at a
+ * time that the workers are done meanwhile. */
+static int
+enough(const struct pool__sched *s)
+{
+    return s->cpus - (s->tiny && s->cpus > 1 && !pool__sched_crowded(s));
+}
+
+/* Whether it is busy with quick tasks, and not with many; where more such are
+ * busy than are enough, the others shall have nothing more to do. */
+static bool
+is_easy(const struct pool__sched *s, const struct pool__proc *proc)
+{
+    uint32_t most_ns = s->quick > enough(s) ? AHEAD_NS : SPREAD_NS;
+
+    return proc->sched.quick && !proc->sched.aside &&
+           proc->sched.queued_ns < most_ns;
+}
+
+/* Whether it counts among those that are busy with quick tasks. */
+static void
+count_quick(struct pool__sched *s, struct pool__proc *proc, bool quick)
+{
+    s->quick += quick - proc->sched.counted;
+    proc->sched.counted = quick;
+}
+
+void
+pool__sched_displace(struct pool__sched *s, struct pool__proc *proc)
+{
+    s->run.left = 0;
+    pool__list_remove(&proc->sched.place);
+    pool__list_remove(&proc->sched.dirty);
+    count_quick(s, proc, false);
+}
+
+void
+pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
+{
+    bool serves = pool__proc_serves(proc);
+
+    s->run.left = 0;
+    pool__list_remove(&proc->sched.place);
+    count_quick(s, proc,
+        serves && may_have_more(s, proc) && proc->channel.held != 0 &&
+            proc->sched.quick && !proc->sched.aside);
+    if (!serves)
+        return;
+    if (!pool__channel_has_room(&proc->channel)) {
+        pool__sched_keep_sweeping(s); /* it may make room and say nothing */
+        return;
+    }
+    /* Below 0: take_back set it, and then one that had been begun ended. */
+    if (proc->channel.held == 0 || proc->sched.queued_ns < 0)
+        proc->sched.queued_ns = 0;
+    if (proc->channel.held == 0) {
+        proc->sched.timed = false;
+        proc->sched.aside = false;
+        proc->sched.idle_since_ms = uv_now(s->table->loop);
+    }
+    if (!may_have_more(s, proc))
+        return;
+    if (proc->channel.held == 0 && proc->sched.slow)
+        pool__list_append(&s->idle, &proc->sched.place); /* as a last resort */
+    else if (proc->channel.held == 0)
+        pool__list_prepend(&s->idle, &proc->sched.place);
+    else if (is_easy(s, proc))
+        pool__list_prepend(&s->fed, &proc->sched.place);
+    else if (proc->sched.queued_ns < AHEAD_NS || takes_next(proc))
+        pool__list_append(&s->fed, &proc->sched.place);
+}
+
+/* Whether somebody who is idle takes a task that may run this long. */
+static bool
+wakes_idle(const struct pool__sched *s, uint32_t estimate_ns)
+{
+    return !pool__list_empty(&s->idle) &&
+           (estimate_ns >= POOL__QUICK_NS || s->quick < enough(s));
+}
+
+/* Whether PROC was last on that CPU. */
+static bool
+is_on(const struct pool__proc *proc, uint64_t cpu)
+{
+    return pool__load(&proc->channel.region->cpu) == cpu;
+}
+
+/* The idle one that is woken next: not on the supervisor's CPU, if it has one.
+ */
+static struct pool__proc *
+next_idle(const struct pool__sched *s, uint64_t cpu)
+{
+    int looks = 0;
+
+    pool__list_each(node, &s->idle)
+    {
+        if (cpu == 0 || !is_on(proc_at(node), cpu))
+            return proc_at(node);
+        if (++looks == LOOKS)
+            break;
+    }
+    return pool__list_empty(&s->idle) ? NULL : proc_at(s->idle.next);
+}
+
+/* Whether it shares the supervisor's CPU, and IDLE would not: it is given no
+ * more until it holds nothing. */
+static bool
+steps_aside(
+    struct pool__proc *proc, const struct pool__proc *idle, uint64_t cpu)
+{
+    proc->sched.aside =
+        cpu != 0 && idle != NULL && is_on(proc, cpu) && !is_on(idle, cpu);
+    return proc->sched.aside;
+}
+
+struct pool__proc *
+pool__sched_pick(struct pool__sched *s, uint32_t estimate_ns)
+{
+    struct pool__proc *first =
+        pool__list_empty(&s->fed) ? NULL : proc_at(s->fed.next);
+    uint64_t cpu = s->tiny && s->cpus > 1 ? pool__cpu() : 0;
+    struct pool__proc *idle = next_idle(s, cpu);
+
+    if (estimate_ns < POOL__QUICK_NS && first != NULL) {
+        bool easy = is_easy(s, first);
+        bool asks = easy || (first->sched.counted && idle != NULL);
+        if (asks && (steps_aside(first, idle, cpu) ||
+                        pool__channel_stuck(&first->channel, SPREAD_NS))) {
+            count_quick(s, first, false); /* until it answers */
+            pool__list_remove(&first->sched.place);
+            pool__list_append(&s->fed, &first->sched.place);
+        } else if (easy) {
+            return first;
+        }
+    }
+    if (wakes_idle(s, estimate_ns))
+        return idle;
+    if (estimate_ns >= POOL__NEXT_NS)
+        return NULL;
+    bool plenty = s->core->unsettled > PLENTY * (size_t)(s->table->ready + 1);
+    int looks = 0;
+    pool__list_each(node, &s->fed)
+    {
+        struct pool__proc *proc = proc_at(node);
+        if ((estimate_ns < AHEAD_NS && proc->sched.queued_ns < AHEAD_NS) ||
+            (plenty && takes_next(proc)))
+            return proc;
+        if (++looks == LOOKS)
+            break;
+    }
+    return NULL;
+}
+
+uint32_t
+pool__sched_most_quick_ns(const struct pool__sched *s)
+{
+    return wakes_idle(s, 0) ? SPREAD_NS : AHEAD_NS;
+}
