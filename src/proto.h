@@ -85,11 +85,12 @@ const char *pool__collective_name(int kind);
 static inline uint16_t
 pool__duration_pack(uint64_t ns)
 {
-    unsigned bits = 64 - (unsigned)__builtin_clzll(ns | 1);
-    unsigned shift =
-        bits > POOL__MANTISSA_BITS ? bits - POOL__MANTISSA_BITS : 0;
+    if (pool__likely(ns >> POOL__MANTISSA_BITS == 0))
+        return (uint16_t)ns;
 
-    shift = (unsigned)pool__min(shift, POOL__EXPONENT_MAX);
+    unsigned bits = 64 - (unsigned)__builtin_clzll(ns);
+    unsigned shift =
+        (unsigned)pool__min(bits - POOL__MANTISSA_BITS, POOL__EXPONENT_MAX);
     ns = pool__min(ns >> shift, (1u << POOL__MANTISSA_BITS) - 1);
     return (uint16_t)(shift << POOL__MANTISSA_BITS | ns);
 }
