@@ -46,7 +46,7 @@ run_peer(const void *arg)
  * has as many as it is fastest with. */
 #define WINDOW 4096
 /* The pace changes within a second, by who else uses the machine. */
-#define REPEATS 7
+#define REPEATS 15
 
 static double
 run_library(const void *arg)

@@ -381,7 +381,7 @@ bench_large(void)
                               medium = {MEDIUM, 1000};
 
     bench_add("memcpy", ceiling_memcpy(LARGE) / 1e9, "GB/s", "", 0);
-    bench_pairs("large_64MiB_vs_pipe", "GB/s", 3, mine_large, &warm,
+    bench_pairs("large_64MiB_vs_pipe", "GB/s", 9, mine_large, &warm,
         "bare pipe, warm", bare_large, &warm);
     bench_pairs("large_64MiB_cold_vs_pipe", "GB/s", 3, mine_large, &cold,
         "bare pipe, cold", bare_large, &cold);

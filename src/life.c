@@ -159,6 +159,7 @@ pool__life_resize(struct pool__sched *s, int workers)
     struct pool__table *table = s->table;
 
     table->workers = workers;
+    s->run.left = 0; /* who submits next asks whether there are enough */
     s->policy.min_workers =
         (int)pool__min((size_t)s->policy.min_workers, (size_t)workers);
     while (table->wanted > workers) {

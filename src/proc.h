@@ -74,7 +74,7 @@ struct pool__proc {
         struct pool__member *member; /* a rank that a collective's parts are
                                         sent to; NULL: none */
         bool timed;                  /* it may hold tasks with deadlines */
-        bool aside;                  /* it shared the supervisor's CPU */
+        bool aside;                  /* left alone until it holds nothing */
         bool slow;                   /* it didn't begin what it was sent */
         bool quick;                  /* what it holds takes no time */
         bool counted;                /* among those of which that is true */

@@ -17,7 +17,9 @@
 #define RUN_MOST 64 /* quick tasks that one worker is given in a row */
 #define SWEEP_MS 10
 #define SAMPLED_FIRST 1024u /* tasks whose time in the queue is measured */
-#define SAMPLED_EACH 64u    /* and of the later ones every so many'th */
+/* And of the later ones every so many'th, with which a run of new ones ends:
+ * who has it is asked whether it is at one for long. */
+#define SAMPLED_EACH 64u
 
 /* ---- giving out ------------------------------------------------------- */
 
@@ -317,7 +319,8 @@ bool
 pool__sched_extra_follows(
     const struct pool__sched *s, const struct pool_future *task)
 {
-    return pool__sched_limit(s, task) == 0 || s->run.proc->sched.timed;
+    return task->extra->job == NULL &&
+           (pool__sched_limit(s, task) == 0 || s->run.proc->sched.timed);
 }
 
 void

@@ -185,8 +185,8 @@ pool__sched_limit(const struct pool__sched *s, const struct pool_future *task)
 /* A task that may be any: by the queue, though it may leave that at once. */
 void pool__sched_submit_any(
     struct pool__sched *sched, struct pool_future *task);
-/* Whether what few tasks have lets this one follow: a limit that it has must be
- * watched. */
+/* Whether what few tasks have lets this one follow: it is no chunk, whose
+ * record may have to go first, and a limit that it has is watched. */
 bool pool__sched_extra_follows(
     const struct pool__sched *sched, const struct pool_future *task);
 /* The run ends with TASK, whose sending returned RC: see to what is due;
@@ -235,8 +235,7 @@ pool__sched_follows(const struct pool__sched *s, struct pool_future *task)
             !pool__sched_extra_follows(s, task)))
         return false;
     task->estimate_ns = s->functions.list[task->function].mean_ns;
-    /* 0: not known, or a chunk's, which are measured by their job. */
-    return task->estimate_ns - 1 < s->run.most_ns &&
+    return task->estimate_ns - 1 < s->run.most_ns && /* 0: not known */
            task->size <= s->run.most_size;
 }
 

@@ -1,7 +1,7 @@
 /* The scheduler: whose turn it is.
  *
- * Invariant: a proc that serves is idle, fed, or full and in neither list; one
- * that is closed gets no more. */
+ * Invariant: a proc that serves is idle, fed, or in neither list: full, or left
+ * alone until it holds nothing. One that is closed gets no more. */
 #define _GNU_SOURCE
 #include "cpu.h"
 #include "sched.h"
@@ -12,6 +12,10 @@
  * faster than the program submits, and a wake-up costs both sides. */
 #define SPREAD_NS 50000u
 #define LOOKS 4 /* at workers that may take a task */
+/* Unsettled tasks from which on they are not waited for one by one: with fewer
+ * it is better to be woken on the supervisor's CPU, when that is about to
+ * sleep. */
+#define MASS 64u
 
 static struct pool__proc *
 proc_at(struct pool__list *node)
@@ -51,8 +55,7 @@ is_easy(const struct pool__sched *s, const struct pool__proc *proc)
 {
     uint32_t most_ns = s->quick > enough(s) ? AHEAD_NS : SPREAD_NS;
 
-    return proc->sched.quick && !proc->sched.aside &&
-           proc->sched.queued_ns < most_ns;
+    return proc->sched.quick && proc->sched.queued_ns < most_ns;
 }
 
 /* Whether it counts among those that are busy with quick tasks. */
@@ -96,7 +99,7 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
         proc->sched.aside = false;
         proc->sched.idle_since_ms = uv_now(s->table->loop);
     }
-    if (!may_have_more(s, proc))
+    if (!may_have_more(s, proc) || proc->sched.aside)
         return;
     if (proc->channel.held == 0 && proc->sched.slow)
         pool__list_append(&s->idle, &proc->sched.place); /* as a last resort */
@@ -116,15 +119,25 @@ wakes_idle(const struct pool__sched *s, uint32_t estimate_ns)
            (estimate_ns >= POOL__QUICK_NS || s->quick < enough(s));
 }
 
-/* Whether PROC was last on that CPU. */
+/* The supervisor's CPU, if such tasks had better be elsewhere; 0: any will do.
+ */
+static uint64_t
+cpu_to_avoid(const struct pool__sched *s, uint32_t estimate_ns)
+{
+    return s->tiny && estimate_ns < POOL__QUICK_NS && s->cpus > 1 &&
+                   s->core->unsettled > MASS
+               ? pool__cpu()
+               : 0;
+}
+
 static bool
 is_on(const struct pool__proc *proc, uint64_t cpu)
 {
     return pool__load(&proc->channel.region->cpu) == cpu;
 }
 
-/* The idle one that is woken next: not on the supervisor's CPU, if it has one.
- */
+/* The idle one that is woken next: one that is not there, if there is one that
+ * answers. */
 static struct pool__proc *
 next_idle(const struct pool__sched *s, uint64_t cpu)
 {
@@ -132,22 +145,22 @@ next_idle(const struct pool__sched *s, uint64_t cpu)
 
     pool__list_each(node, &s->idle)
     {
-        if (cpu == 0 || !is_on(proc_at(node), cpu))
-            return proc_at(node);
+        struct pool__proc *proc = proc_at(node);
+        if (cpu == 0 || (!is_on(proc, cpu) && !proc->sched.slow))
+            return proc;
         if (++looks == LOOKS)
             break;
     }
     return pool__list_empty(&s->idle) ? NULL : proc_at(s->idle.next);
 }
 
-/* Whether it shares the supervisor's CPU, and IDLE would not: it is given no
- * more until it holds nothing. */
+/* Whether it is there, and IDLE is not: then it is left alone. */
 static bool
 steps_aside(
     struct pool__proc *proc, const struct pool__proc *idle, uint64_t cpu)
 {
-    proc->sched.aside =
-        cpu != 0 && idle != NULL && is_on(proc, cpu) && !is_on(idle, cpu);
+    proc->sched.aside = cpu != 0 && is_on(proc, cpu) && idle != NULL &&
+                        !is_on(idle, cpu) && !idle->sched.slow;
     return proc->sched.aside;
 }
 
@@ -156,14 +169,16 @@ pool__sched_pick(struct pool__sched *s, uint32_t estimate_ns)
 {
     struct pool__proc *first =
         pool__list_empty(&s->fed) ? NULL : proc_at(s->fed.next);
-    uint64_t cpu = s->tiny && s->cpus > 1 ? pool__cpu() : 0;
+    uint64_t cpu = cpu_to_avoid(s, estimate_ns);
     struct pool__proc *idle = next_idle(s, cpu);
 
     if (estimate_ns < POOL__QUICK_NS && first != NULL) {
         bool easy = is_easy(s, first);
         bool asks = easy || (first->sched.counted && idle != NULL);
-        if (asks && (steps_aside(first, idle, cpu) ||
-                        pool__channel_stuck(&first->channel, SPREAD_NS))) {
+        if (asks && steps_aside(first, idle, cpu)) {
+            count_quick(s, first, false);
+            pool__list_remove(&first->sched.place);
+        } else if (asks && pool__channel_stuck(&first->channel, SPREAD_NS)) {
             count_quick(s, first, false); /* until it answers */
             pool__list_remove(&first->sched.place);
             pool__list_append(&s->fed, &first->sched.place);

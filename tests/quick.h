@@ -24,7 +24,8 @@ void quick_learn(pool_t *pool, pool_fn fn);
 pool_t *quick_begin(int workers, pool_fn fn);
 void quick_end(pool_t *pool);
 
-/* Stopped workers answer nothing: what is given out shows the rules alone. */
+/* Stopped workers answer nothing: what is given out shows the rules alone. On
+ * which CPU they were is forgotten. */
 void quick_stop(pool_t *pool);
 void quick_go_on(pool_t *pool);
 

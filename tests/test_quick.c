@@ -301,7 +301,6 @@ pin(cpu_set_t *before)
     int cpu = sched_getcpu();
 
     ck_assert_int_ge(cpu, 0);
-
     CPU_ZERO(&here);
     CPU_SET((size_t)cpu, &here);
     ck_assert_int_eq(sched_getaffinity(0, sizeof *before, before), 0);
@@ -315,41 +314,77 @@ seem_to_be_on(struct pool__proc *proc, int cpu)
     pool__store(&proc->channel.region->cpu, (uint64_t)(cpu + 1));
 }
 
-/* The worker that is given the next task, or was given the last one, and the
- * other one. */
-static void
-find_two(pool_t *pool, struct pool__proc **next, struct pool__proc **other)
+/* The idle one that is in that place of their list. */
+static struct pool__proc *
+idle_at(pool_t *pool, int place)
 {
-    *next =
-        pool__list_entry(pool->sched.idle.next, struct pool__proc, sched.place);
-    *other = NULL;
-    pool__table_each(proc, &pool->table)
-    {
-        if (proc != *next)
-            *other = proc;
-    }
-    ck_assert_ptr_nonnull(*other);
+    struct pool__list *node = pool->sched.idle.next;
+
+    for (int i = 0; i < place; i++)
+        node = node->next;
+    ck_assert_ptr_ne(node, &pool->sched.idle);
+    return pool__list_entry(node, struct pool__proc, sched.place);
 }
 
-/* They are not woken on the supervisor's CPU, if there is a choice; for longer
- * ones it makes no difference. */
+/* N of them, and that all from the FROMth on went to PROC. */
+static void
+submit_until_they_go_to(pool_t *pool, pool_future_t **f, int from, int n,
+    const struct pool__proc *proc)
+{
+    for (int i = 0; i < n; i++) {
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+        ck_assert(i < from || f[i]->proc == proc);
+    }
+}
+
+/* Masses of them don't stay on the supervisor's CPU, nor wake somebody there,
+ * if there is a choice; for longer ones it makes no difference. */
 static void
 tiny_tasks_avoid_the_supervisors_cpu(int unused)
 {
-    enum { N = 10 };
-    pool_future_t *f[N];
-    struct pool__proc *next, *other;
+    enum { MASS = 64, EACH = 64, QUICK = 90, N = 2000 };
+    static pool_future_t *f[N];
     cpu_set_t cpus;
 
     (void)unused;
     for (int tiny = 0; tiny < 2; tiny++) {
+        pool_t *pool = quick_begin(3, task_nothing);
+        int cpu = pin(&cpus), n = tiny ? N : QUICK;
+        pool->sched.cpus = 2;
+        quick_stop(pool);
+        quick_seem_to_take(pool, tiny ? 100 : 1000);
+        struct pool__proc *first = idle_at(pool, 0);
+        struct pool__proc *second = idle_at(pool, 1), *third = idle_at(pool, 2);
+        seem_to_be_on(first, cpu);
+        seem_to_be_on(second, cpu);
+        seem_to_be_on(third, cpu + 1);
+        submit_until_they_go_to(pool, f, MASS + EACH, n, tiny ? third : second);
+        for (int i = 0; i < (tiny ? MASS : 1); i++)
+            ck_assert_ptr_eq(f[i]->proc, first);
+        quick_go_on(pool);
+        quick_expect_all(f, n);
+        ck_assert_int_eq(sched_setaffinity(0, sizeof cpus, &cpus), 0);
+        quick_end(pool);
+    }
+}
+
+/* There is no choice where the other is there too, or answers nothing. */
+static void
+tiny_tasks_stay_where_none_is_better(int unused)
+{
+    enum { N = 1000 };
+    static pool_future_t *f[N];
+    cpu_set_t cpus;
+
+    (void)unused;
+    for (int slow = 0; slow < 2; slow++) {
         pool_t *pool = begin_with_two_stopped();
         int cpu = pin(&cpus);
-        quick_seem_to_take(pool, tiny ? 100 : 1000);
-        find_two(pool, &next, &other);
-        seem_to_be_on(next, cpu);
-        seem_to_be_on(other, cpu + 1);
-        ck_assert_ptr_eq(submit_some(pool, f, N), tiny ? other : next);
+        struct pool__proc *first = idle_at(pool, 0), *other = idle_at(pool, 1);
+        seem_to_be_on(first, cpu);
+        seem_to_be_on(other, cpu + slow);
+        other->sched.slow = slow;
+        submit_until_they_go_to(pool, f, 0, N, first);
         quick_go_on(pool);
         quick_expect_all(f, N);
         ck_assert_int_eq(sched_setaffinity(0, sizeof cpus, &cpus), 0);
@@ -357,39 +392,28 @@ tiny_tasks_avoid_the_supervisors_cpu(int unused)
     }
 }
 
-/* Nor do they stay with a worker that came there, while another is idle; and
- * what it has by then it may keep. */
+/* Nor is one woken there that is the first, where the others are better and one
+ * of them is slow. */
 static void
-tiny_tasks_leave_the_supervisors_cpu(int unused)
+tiny_tasks_do_not_wake_who_is_slow(int unused)
 {
-    enum { N = 200 };
-    pool_future_t *f[N];
-    struct pool__proc *next, *other;
+    enum { MASS = 64, EACH = 64, N = 1000 };
+    static pool_future_t *f[N];
     cpu_set_t cpus;
-    pool_t *pool = begin_with_two_stopped();
-    int cpu = pin(&cpus), first = 0;
+    pool_t *pool = quick_begin(3, task_nothing);
+    int cpu = pin(&cpus);
 
     (void)unused;
-    find_two(pool, &next, &other);
-    f[0] = quick_submit(pool, task_nothing, NULL, 0);
-    ck_assert_ptr_eq(f[0]->proc, next);
-    seem_to_be_on(next, cpu);
-    seem_to_be_on(other, cpu); /* nothing would be better there */
-    for (int i = 1; i < N / 2; i++) {
-        f[i] = quick_submit(pool, task_nothing, NULL, 0);
-        ck_assert_ptr_eq(f[i]->proc, next);
-    }
-    seem_to_be_on(other, cpu + 1);
-    for (int i = N / 2; i < N; i++)
-        f[i] = quick_submit(pool, task_nothing, NULL, 0);
-    while (first < N && f[first]->proc == next)
-        first++;
-    ck_assert_int_le(first, N / 2 + 64);
-    for (int i = first; i < N; i++)
-        ck_assert_ptr_eq(f[i]->proc, other);
+    pool->sched.cpus = 2;
+    quick_stop(pool);
+    struct pool__proc *slow = idle_at(pool, 1), *third = idle_at(pool, 2);
+    seem_to_be_on(idle_at(pool, 0), cpu);
+    seem_to_be_on(slow, cpu + 1);
+    seem_to_be_on(third, cpu + 1);
+    slow->sched.slow = true;
+    submit_until_they_go_to(pool, f, MASS + EACH, N, third);
     quick_go_on(pool);
     quick_expect_all(f, N);
-    ck_assert(!next->sched.aside);
     ck_assert_int_eq(sched_setaffinity(0, sizeof cpus, &cpus), 0);
     quick_end(pool);
 }
@@ -401,15 +425,14 @@ tiny_tasks_do_not_come_back(int unused)
     enum { N = 100 };
     int *gate = test_shared(sizeof *gate);
     pool_future_t *f[N], *answered, *busy;
-    struct pool__proc *next, *other;
     cpu_set_t cpus;
     pool_t *pool = quick_begin(2, task_gate_or_nothing);
     int cpu = pin(&cpus);
+    struct pool__proc *next = idle_at(pool, 0), *other = idle_at(pool, 1);
 
     (void)unused;
     pool->sched.cpus = 2;
     quick_stop(pool);
-    find_two(pool, &next, &other);
     answered = quick_submit(pool, task_gate_or_nothing, NULL, 0);
     busy = quick_submit(pool, task_gate_or_nothing, &gate, sizeof gate);
     ck_assert_ptr_eq(busy->proc, next);
@@ -420,7 +443,7 @@ tiny_tasks_do_not_come_back(int unused)
     ck_assert_ptr_eq(f[N - 1]->proc, other);
     ck_assert_int_eq(kill(next->pid, SIGCONT), 0);
     quick_expect(answered);
-    ck_assert(next->sched.aside);
+    ck_assert(next->sched.aside && pool__list_empty(&next->sched.place));
     ck_assert_int_eq(pool->sched.quick, 1);
     pool__store(&next->channel.region->running, 0); /* it seems to be quick */
     quick_seem_to_take(pool, 100);
@@ -430,6 +453,7 @@ tiny_tasks_do_not_come_back(int unused)
     open_gate(gate, busy);
     quick_expect(last);
     quick_expect_all(f, N);
+    ck_assert(!next->sched.aside);
     ck_assert_int_eq(sched_setaffinity(0, sizeof cpus, &cpus), 0);
     quick_end(pool);
 }
@@ -815,8 +839,9 @@ static const struct test tests[] = {
 #ifdef POOL__CPU_KNOWN
     {"tiny_tasks_avoid_the_supervisors_cpu",
         tiny_tasks_avoid_the_supervisors_cpu},
-    {"tiny_tasks_leave_the_supervisors_cpu",
-        tiny_tasks_leave_the_supervisors_cpu},
+    {"tiny_tasks_stay_where_none_is_better",
+        tiny_tasks_stay_where_none_is_better},
+    {"tiny_tasks_do_not_wake_who_is_slow", tiny_tasks_do_not_wake_who_is_slow},
     {"tiny_tasks_do_not_come_back", tiny_tasks_do_not_come_back},
     {"a_worker_tells_its_cpu", a_worker_tells_its_cpu},
 #endif
