@@ -73,7 +73,6 @@ static void
 give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
 {
     const struct pool__task_extra *extra = task->extra;
-    bool large = task->size >= POOL__LARGE;
     int rc = introduce(s, proc, task->function);
 
     if (task->estimate_ns >= POOL__QUICK_NS)
@@ -88,7 +87,7 @@ give(struct pool__sched *s, struct pool__proc *proc, struct pool_future *task)
         fail_without_memory(task);
         return;
     }
-    if (pool__unlikely(large)) {
+    if (pool__unlikely(task->size >= POOL__LARGE)) {
         task->lent = rc == 1;
         if (!task->lent)
             pool__sched_tidy_later(s); /* it is in the segment */

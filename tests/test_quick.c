@@ -125,6 +125,18 @@ begin_with_two_stopped(void)
     return pool;
 }
 
+/* The idle one that is in that place of their list. */
+static struct pool__proc *
+idle_at(pool_t *pool, int place)
+{
+    struct pool__list *node = pool->sched.idle.next;
+
+    for (int i = 0; i < place; i++)
+        node = node->next;
+    ck_assert_ptr_ne(node, &pool->sched.idle);
+    return pool__list_entry(node, struct pool__proc, sched.place);
+}
+
 /* The worker of all that were sent of N tasks; NULL: several. */
 static void *
 submit_some(pool_t *pool, pool_future_t **f, int n)
@@ -312,18 +324,6 @@ static void
 seem_to_be_on(struct pool__proc *proc, int cpu)
 {
     pool__store(&proc->channel.region->cpu, (uint64_t)(cpu + 1));
-}
-
-/* The idle one that is in that place of their list. */
-static struct pool__proc *
-idle_at(pool_t *pool, int place)
-{
-    struct pool__list *node = pool->sched.idle.next;
-
-    for (int i = 0; i < place; i++)
-        node = node->next;
-    ck_assert_ptr_ne(node, &pool->sched.idle);
-    return pool__list_entry(node, struct pool__proc, sched.place);
 }
 
 /* N of them, and that all from the FROMth on went to PROC. */
@@ -535,8 +535,7 @@ tiny_tasks_pass_by_who_has_had_enough(int unused)
 
     (void)unused;
     pool->sched.cpus = 2;
-    struct pool__proc *proc =
-        pool__list_entry(pool->sched.idle.next, struct pool__proc, sched.place);
+    struct pool__proc *proc = idle_at(pool, 0);
     pool->sched.policy.max_tasks = proc->sched.given + 1;
     pool_future_t *busy = submit_gate(pool, &gate);
     ck_assert_ptr_eq(busy->proc, proc);
@@ -584,8 +583,7 @@ a_row_ends_with_the_last_task(int unused)
     int of_first = 0;
 
     (void)unused;
-    struct pool__proc *proc =
-        pool__list_entry(pool->sched.idle.next, struct pool__proc, sched.place);
+    struct pool__proc *proc = idle_at(pool, 0);
     pool->sched.policy.max_tasks = proc->sched.given + MOST;
     for (int i = 0; i < N; i++) {
         f[i] = quick_submit(pool, task_nothing, NULL, 0);
@@ -595,6 +593,28 @@ a_row_ends_with_the_last_task(int unused)
     quick_go_on(pool);
     quick_expect_all(f, N);
     quick_end(pool);
+}
+
+/* Who asked how many workers there are asks again when that has changed. */
+static void
+a_row_ends_with_a_resize(int unused)
+{
+    pool_t *pool = quick_begin(1, task_nothing);
+
+    (void)unused;
+    pool_future_t *f = quick_submit(pool, task_nothing, NULL, 0);
+    ck_assert_uint_ne(pool->sched.run.left, 0);
+    ck_assert_int_eq(pool_resize(pool, 2), 0);
+    ck_assert_uint_eq(pool->sched.run.left, 0);
+    quick_expect(f);
+    quick_end(pool);
+}
+
+static void
+expect_late(pool_future_t *late)
+{
+    ck_assert_int_eq(pool_future_error(late, PATIENCE_MS), POOL_EDEADLINE);
+    pool_future_free(late);
 }
 
 /* A task that has a deadline may come in a row of such as have none. */
@@ -615,8 +635,7 @@ a_deadline_in_a_row_is_kept(int unused)
     ck_assert_int_eq(pool_submit_bytes(pool, &late, &options,
                          task_gate_or_nothing, &gate, sizeof gate),
         0);
-    ck_assert_int_eq(pool_future_error(late, PATIENCE_MS), POOL_EDEADLINE);
-    pool_future_free(late);
+    expect_late(late);
     quick_expect_all(f, N);
     quick_end(pool);
 }
@@ -642,8 +661,7 @@ a_pools_deadline_is_kept_in_a_row(int unused)
                     task_gate_or_nothing, NULL, 0),
                 0);
         late = quick_submit(pool, task_gate_or_nothing, &gate, sizeof gate);
-        ck_assert_int_eq(pool_future_error(late, PATIENCE_MS), POOL_EDEADLINE);
-        pool_future_free(late);
+        expect_late(late);
         quick_expect_all(f, n);
         quick_seem_to_take(pool, 100);
     }
@@ -829,6 +847,7 @@ static const struct test tests[] = {
         tiny_tasks_pass_by_who_has_had_enough},
     {"a_row_brings_another_function", a_row_brings_another_function},
     {"a_row_ends_with_the_last_task", a_row_ends_with_the_last_task},
+    {"a_row_ends_with_a_resize", a_row_ends_with_a_resize},
     {"a_deadline_in_a_row_is_kept", a_deadline_in_a_row_is_kept},
     {"a_pools_deadline_is_kept_in_a_row", a_pools_deadline_is_kept_in_a_row},
     {"a_long_task_leaves_a_row", a_long_task_leaves_a_row},
