@@ -55,6 +55,7 @@ pool_future_result(
     if (rc < 0)
         return rc;
     struct pool__core *core = future->core;
+    pool__task_fetch_ahead(future);
     rc = await(future, timeout_ms, who);
     if (rc == 0 && format != NULL && *format != '\0') {
         pool_dec_init(&dec, pool__task_data(future), future->size);

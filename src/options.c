@@ -185,6 +185,8 @@ take_policy(struct pool__policy *p, const pool_options_t *o, int workers)
     p->max_age_ms = limit(o->max_worker_age_ms);
     p->max_rss = limit(o->max_worker_rss);
     p->max_argument = payload_limit(o->max_argument);
+    p->max_in_task =
+        (uint32_t)pool__min(payload_limit(o->max_result), POOL__TASK_ROOM);
     p->strict = o->strict != 0;
 }
 

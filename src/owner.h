@@ -6,7 +6,7 @@
 
 /* A word that a fork wipes, so that a child sees 0; NULL until the first
  * pool__owner_claim of this process or an ancestor. */
-extern uint64_t *pool__owner_word;
+extern uint64_t *pool__owner_word __attribute__((visibility("hidden")));
 
 /* Give this process a stamp if it has none; 0 or POOL_ENOMEM. */
 int pool__owner_claim(void);

@@ -18,6 +18,7 @@ struct pool__policy {
     uint64_t max_age_ms;   /* of one worker */
     uint64_t max_rss;      /* bytes of one worker */
     uint64_t max_argument; /* bytes that go to a worker at once */
+    uint32_t max_in_task;  /* bytes of a result that a task has room for */
     bool strict;           /* a death breaks the pool */
 };
 

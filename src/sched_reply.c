@@ -127,8 +127,7 @@ pool__sched_reply(void *from, void *answered, const struct pool__frame *frame,
     pool__channel_fetch(&proc->channel, sizeof *task);
     if (pool__unlikely(task->extra != NULL || block != NULL ||
                        frame->type != POOL__FRAME_REPLY ||
-                       frame->size > POOL__TASK_ROOM ||
-                       frame->size > s->table->template.max_result)) {
+                       frame->size > s->policy.max_in_task)) {
         reply_of_any(s, proc, task, frame, payload, block);
         return;
     }

@@ -16,9 +16,11 @@ struct pool__stats {
         failed_proto, failed_other;
     uint64_t workers_started, workers_died, workers_retired, start_failures;
     uint64_t forkservers, forkserver_threads;
-    uint64_t bytes_sent, bytes_received, queued_bytes;
+    uint64_t bytes_sent, bytes_received;
     uint64_t longest_turn_ns;
     struct pool__durations run_time, queue_time;
+    uint64_t queued_bytes; /* apart from bytes_received: one number is added
+                              where the other is taken off */
 };
 
 /* Count a duration packed as the flags of a reply (pool__duration_pack): its

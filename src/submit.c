@@ -105,8 +105,8 @@ admit(struct pool *pool, const char *who, pool_fn fn, size_t size, int wait_ms)
 static bool
 comes_at_once(const struct pool *pool, pool_fn fn, size_t size)
 {
-    return pool__likely(fn != NULL) && pool__likely(!pool->shut) &&
-           pool__likely(!pool->broken) &&
+    return pool__likely(fn != NULL) &&
+           pool__likely(!(pool->shut || pool->broken)) &&
            pool__likely(size <= pool->max_argument) &&
            pool__likely(!is_full(pool));
 }

@@ -188,6 +188,19 @@ void pool__core_warm(struct pool__core *core, bool warm);
 /* Free a part of what was dropped. False: nothing is left. */
 bool pool__core_sweep_out(struct pool__core *core);
 
+#define POOL__RESULTS_AHEAD 3u
+
+/* Results are asked for in the order of submitting, and new tasks lie one
+ * behind the other, most of the time: fetch what is read of one that may be
+ * asked for soon, and has settled long ago. Nothing need be there. */
+static inline void
+pool__task_fetch_ahead(const struct pool_future *task)
+{
+    uintptr_t next = (uintptr_t)task + POOL__RESULTS_AHEAD * sizeof *task;
+
+    pool__fetch((const void *)next, 2 * (size_t)POOL__CACHE_LINE);
+}
+
 static inline bool
 pool__task_settled(const struct pool_future *task)
 {
