@@ -49,11 +49,14 @@ look_into(struct pool *pool, struct pool__proc *proc, bool looks)
     size_t most =
         pool__sched_crowded(&pool->sched) ? TAKEN_MOST : POOL__COLLECT_STEP;
 
-    if (!looks && pool__budget_over())
-        return true; /* it might not be taken: another turn follows */
     pool__channel_look(&proc->channel, looks);
-    if (!looks)
+    if (!looks) {
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (pool__budget_over() && pool__channel_replied(&proc->channel)) {
+            pool__channel_look(&proc->channel, true);
+            return true; /* it might not be taken: another turn follows */
+        }
+    }
     return proc->channel.open && pool__channel_collect(&proc->channel, most);
 }
 
