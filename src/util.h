@@ -36,14 +36,15 @@ pool__fetch(const void *memory, size_t bytes)
 #define pool__load(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define pool__store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
-static inline size_t
-pool__min(size_t a, size_t b)
+/* Positions in a stream have 64 bits on every machine. */
+static inline uint64_t
+pool__min(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
-static inline size_t
-pool__max(size_t a, size_t b)
+static inline uint64_t
+pool__max(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
 }
