@@ -19,6 +19,10 @@
  *   (options.loop): your libuv loop; a call that would wait is POOL_EDEADLK.
  *   Thread (POOL_DRIVE_THREAD): a thread of the library's own, which alone runs
  *   callbacks; a thread of yours that waits may run the loop meanwhile.
+ * - A call runs to its end: a thread must not be cancelled in one (disable that
+ *   around calls, pthread_setcancelstate), and no callback and no signal
+ *   handler may leave one by longjmp. From a signal handler nothing here may
+ *   be called.
  * - Workers run as the same user and may do what that user may do. Isolation
  *   here is from faults, not from malice; see docs/security.md.
  * - Linux only, with glibc: 4.14 or newer, 5.3 for pidfds.
