@@ -7,15 +7,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static pool_stats_t
-stats_of(pool_t *pool)
-{
-    pool_stats_t stats = POOL_STATS_INIT;
-
-    ck_assert_int_eq(pool_stats(pool, &stats), 0);
-    return stats;
-}
-
 static int64_t
 now_ms(void)
 {
@@ -78,7 +69,7 @@ of_a_task_and_of_the_pool(const struct drive *d)
     ck_assert_int_eq(drive_end(d, never), 0);
     ck_assert_int_eq(
         drive_end(d, submit_with(pool, &task, task_nothing, NULL)), 0);
-    pool_stats_t stats = stats_of(pool);
+    pool_stats_t stats = test_stats(pool);
     ck_assert_uint_eq(stats.failed_deadline, 5);
     ck_assert_uint_eq(stats.failed, 5);
     ck_assert_uint_eq(stats.completed, 2);
@@ -271,8 +262,8 @@ cancel_running(const struct drive *d)
     ck_assert_int_eq(drive_end(d, f), POOL_ECANCELED);
     drive_until_gone(d, read_word(pid));
     drive_works(d, pool);
-    ck_assert_uint_eq(stats_of(pool).cancelled, 2);
-    ck_assert_uint_eq(stats_of(pool).failed, 0);
+    ck_assert_uint_eq(test_stats(pool).cancelled, 2);
+    ck_assert_uint_eq(test_stats(pool).failed, 0);
     drive_destroy(d, pool);
 }
 

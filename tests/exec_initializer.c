@@ -19,15 +19,6 @@ enum { FAIL = 1, HANG, CRASH, EXIT, STOP };
 
 static struct plan *plan; /* set before the workers are made */
 
-static pool_stats_t
-stats_of(pool_t *pool)
-{
-    pool_stats_t stats = POOL_STATS_INIT;
-
-    ck_assert_int_eq(pool_stats(pool, &stats), 0);
-    return stats;
-}
-
 /* "is": a number, that the state keeps, and a text. */
 static int
 initialize(pool_call_t *call)
@@ -207,8 +198,8 @@ going_wrong_once(const struct drive *d)
         pool_t *pool = drive_open(d, &options);
         expect_state(d, pool);
         ck_assert_int_ge(read_word(&plan->initialized), 2);
-        ck_assert_uint_ge(stats_of(pool).start_failures, 1);
-        ck_assert_uint_eq(stats_of(pool).failed, 0);
+        ck_assert_uint_ge(test_stats(pool).start_failures, 1);
+        ck_assert_uint_eq(test_stats(pool).failed, 0);
         drive_destroy(d, pool);
     }
 }
@@ -272,7 +263,7 @@ always_breaks_the_pool(const struct drive *d)
         }
         ck_assert_int_eq(
             pool_submit(pool, &late, task_state, ""), POOL_EBROKEN);
-        ck_assert_uint_ge(stats_of(pool).start_failures, 3);
+        ck_assert_uint_ge(test_stats(pool).start_failures, 3);
         ck_assert_int_le(read_word(&plan->initialized), 12); /* it backs off */
         drive_destroy(d, pool);
     }

@@ -12,15 +12,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static pool_stats_t
-stats_of(pool_t *pool)
-{
-    pool_stats_t stats = POOL_STATS_INIT;
-
-    ck_assert_int_eq(pool_stats(pool, &stats), 0);
-    return stats;
-}
-
 static pool_t *
 limited(const struct drive *d, int workers, int64_t tasks)
 {
@@ -41,7 +32,7 @@ have_retired(void *data)
 {
     const struct retired *retired = data;
 
-    return stats_of(retired->pool).workers_retired >= retired->count;
+    return test_stats(retired->pool).workers_retired >= retired->count;
 }
 
 static void
@@ -50,8 +41,8 @@ until_retired(const struct drive *d, pool_t *pool, uint64_t count)
     struct retired retired = {pool, count};
 
     drive_until(d, have_retired, &retired);
-    ck_assert_uint_eq(stats_of(pool).workers_retired, count);
-    ck_assert_uint_eq(stats_of(pool).workers_died, 0);
+    ck_assert_uint_eq(test_stats(pool).workers_retired, count);
+    ck_assert_uint_eq(test_stats(pool).workers_died, 0);
 }
 
 /* ---- after so many tasks ------------------------------------------------ */
@@ -100,7 +91,7 @@ a_backlog_beyond_the_limit(const struct drive *d)
                 ran += pids[j] == pids[k];
             ck_assert_int_le(ran, b->limit);
         }
-        ck_assert_uint_eq(stats_of(pool).workers_died, 0);
+        ck_assert_uint_eq(test_stats(pool).workers_died, 0);
         drive_destroy(d, pool);
     }
 }
@@ -187,7 +178,7 @@ open_descriptors(void)
 static bool
 start_has_failed(void *data)
 {
-    return stats_of(data).start_failures > 0;
+    return test_stats(data).start_failures > 0;
 }
 
 /* The worker retires and the host has no descriptor for the next: the pool
@@ -262,8 +253,8 @@ a_killed_forkserver(const struct drive *d)
     test_await_gone(forkserver);
     for (int i = 0; i < 6; i++)
         drive_works(d, pool);
-    ck_assert_uint_eq(stats_of(pool).forkservers, 2);
-    ck_assert_uint_eq(stats_of(pool).failed, 0);
+    ck_assert_uint_eq(test_stats(pool).forkservers, 2);
+    ck_assert_uint_eq(test_stats(pool).failed, 0);
     drive_destroy(d, pool);
 }
 
@@ -296,9 +287,9 @@ the_old_go(const struct drive *d)
         drive_until(d, another_serves, &a);
         drive_until_gone(d, a.pid);
     }
-    ck_assert_uint_eq(stats_of(pool).workers_died, 0);
-    ck_assert_uint_ge(stats_of(pool).workers_retired, 2);
-    ck_assert_uint_eq(stats_of(pool).failed, 0);
+    ck_assert_uint_eq(test_stats(pool).workers_died, 0);
+    ck_assert_uint_ge(test_stats(pool).workers_retired, 2);
+    ck_assert_uint_eq(test_stats(pool).failed, 0);
     drive_destroy(d, pool);
 }
 

@@ -500,31 +500,6 @@ signals_are_the_hosts(const struct drive *d)
     ck_assert_int_eq(sigprocmask(SIG_SETMASK, &old, NULL), 0);
 }
 
-/* Counts a worker's descriptors by what they are. */
-static int
-task_descriptors(pool_call_t *call)
-{
-    int standard = 0, pipes = 0, memory = 0, others = 0;
-    char path[64], target[300];
-
-    for (int fd = 0; fd < 4096; fd++) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        ssize_t n = readlink(path, target, sizeof target - 1);
-        if (n < 0)
-            continue;
-        target[n] = '\0';
-        if (fd <= 2)
-            standard++;
-        else if (strncmp(target, "pipe:", 5) == 0)
-            pipes++;
-        else if (strncmp(target, "/memfd:", 7) == 0)
-            memory++;
-        else
-            others++;
-    }
-    return pool_call_return(call, "iiii", standard, pipes, memory, others);
-}
-
 /* 0-2, its two pipes, its lifeline, its region; nothing of the loop. libuv
  * keeps a pipe of its own in every child. */
 static void

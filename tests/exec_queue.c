@@ -4,15 +4,6 @@
 #include <signal.h>
 #include <string.h>
 
-static pool_stats_t
-stats_of(pool_t *pool)
-{
-    pool_stats_t stats = POOL_STATS_INIT;
-
-    ck_assert_int_eq(pool_stats(pool, &stats), 0);
-    return stats;
-}
-
 static pool_t *
 open_pool(const struct drive *d, int grace_ms)
 {
@@ -104,7 +95,7 @@ retries_are_counted(const struct drive *d)
         again += (uint64_t)r->runs - 1;
         pool_future_free(f);
     }
-    ck_assert_uint_eq(stats_of(pool).retried, again);
+    ck_assert_uint_eq(test_stats(pool).retried, again);
     drive_works(d, pool);
     drive_destroy(d, pool);
 }
@@ -282,7 +273,7 @@ a_full_queue(const struct drive *d)
     drive_until_word(d, &drained, 1);
     drive_works(d, pool);
     ck_assert_int_eq(read_word(&drained), 1); /* once for all refusals */
-    ck_assert_uint_ge(stats_of(pool).rejected, 5);
+    ck_assert_uint_ge(test_stats(pool).rejected, 5);
     drive_destroy(d, pool);
     ck_assert_int_eq(drained, 1);
 }
@@ -305,7 +296,7 @@ waiting_for_room(const struct drive *d)
     }
     for (int i = 0; i < N; i++)
         ck_assert_int_eq(drive_end(d, f[i]), 0);
-    ck_assert_uint_eq(stats_of(pool).submitted, N);
+    ck_assert_uint_eq(test_stats(pool).submitted, N);
     drive_destroy(d, pool);
 }
 
@@ -358,7 +349,7 @@ fed_by_drain(const struct drive *d)
     ck_assert_int_eq(feeder.wrong, 0);
     ck_assert_int_eq(drive_end(d, blocker), 0);
     drive_shutdown(d, pool, 0);
-    ck_assert_uint_eq(stats_of(pool).completed, 501);
+    ck_assert_uint_eq(test_stats(pool).completed, 501);
     drive_destroy(d, pool);
 }
 

@@ -11,15 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static pool_stats_t
-stats_of(pool_t *pool)
-{
-    pool_stats_t stats = POOL_STATS_INIT;
-
-    ck_assert_int_eq(pool_stats(pool, &stats), 0);
-    return stats;
-}
-
 static void
 refuses(pool_t *pool)
 {
@@ -47,7 +38,7 @@ one_task_more_than_workers(const struct drive *d)
             ck_assert_double_eq(y, 2.0 * i);
             pool_future_free(f[i]);
         }
-        ck_assert_uint_eq(stats_of(pool).workers, 0);
+        ck_assert_uint_eq(test_stats(pool).workers, 0);
         refuses(pool);
         drive_destroy(d, pool);
     }
@@ -105,7 +96,7 @@ fifty_short_ones_cancelled(const struct drive *d)
         pool_future_free(f[i]);
     }
     ck_assert_int_gt(cancelled, 20);
-    ck_assert_uint_eq(stats_of(pool).pending, 0);
+    ck_assert_uint_eq(test_stats(pool).pending, 0);
     drive_destroy(d, pool);
 }
 
@@ -129,7 +120,7 @@ submit_cancel_shutdown(const struct drive *d)
 static bool
 no_worker_is_left(void *data)
 {
-    return stats_of(data).workers == 0;
+    return test_stats(data).workers == 0;
 }
 
 static void
@@ -164,7 +155,7 @@ a_shutdown_pool_answers(const struct drive *d)
     ck_assert_int_eq(pool_future_error(f, 0), POOL_ETASK);
     ck_assert_str_eq(pool_future_failure(f)->message, "row 3 is wet");
     ck_assert_int_eq(pool_worker_count(pool), 1);
-    ck_assert_uint_eq(stats_of(pool).failed_task, 1);
+    ck_assert_uint_eq(test_stats(pool).failed_task, 1);
     drive_destroy(d, pool);
     ck_assert_str_eq(pool_future_failure(f)->message, "row 3 is wet");
     pool_future_free(f);
@@ -200,7 +191,7 @@ ending(const struct drive *d, int (*end)(pool_t *pool), int signal)
     ck_assert_int_eq(gate->begun, 2);
     ck_assert_int_eq(end(pool), 0); /* none lives */
     drive_shutdown(d, pool, 0);
-    ck_assert_uint_eq(stats_of(pool).workers, 0);
+    ck_assert_uint_eq(test_stats(pool).workers, 0);
     drive_destroy(d, pool);
 }
 
@@ -436,7 +427,7 @@ ten_threads_submit(const struct drive *d)
         ck_assert_int_eq(s[i].wrong, 0);
         ck_assert_int_eq(s[i].submitted, EACH);
     }
-    ck_assert_uint_eq(stats_of(pool).completed, THREADS * EACH);
+    ck_assert_uint_eq(test_stats(pool).completed, THREADS * EACH);
     drive_destroy(d, pool);
 }
 
@@ -457,7 +448,7 @@ submit_races_with_shutdown(const struct drive *d)
             ck_assert_int_eq(
                 pthread_create(&threads[i], NULL, submit_many, &s[i]), 0);
         }
-        while (stats_of(pool).completed < 50)
+        while (test_stats(pool).completed < 50)
             (void)poll(NULL, 0, 1);
         ck_assert_int_eq(pool_shutdown(pool, flags[round]), 0);
         for (int i = 0; i < 4; i++) {

@@ -7,15 +7,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static pool_stats_t
-stats_of(pool_t *pool)
-{
-    pool_stats_t stats = POOL_STATS_INIT;
-
-    ck_assert_int_eq(pool_stats(pool, &stats), 0);
-    return stats;
-}
-
 static pool_t *
 on_demand(const struct drive *d, int workers)
 {
@@ -51,7 +42,7 @@ sequential_tasks_use_one_process(const struct drive *d)
     for (int i = 0; i < 3; i++)
         pids[i] = drive_pid(d, pool);
     ck_assert_int_eq(distinct(pids, 3), 1);
-    ck_assert_uint_eq(stats_of(pool).workers_started, 1);
+    ck_assert_uint_eq(test_stats(pool).workers_started, 1);
     ck_assert_int_eq(pool_worker_count(pool), 3); /* there may be */
     drive_destroy(d, pool);
 }
@@ -76,7 +67,7 @@ six_mixed_use_at_most_three(const struct drive *d)
         pool_future_free(f[i]);
     }
     ck_assert_int_le(distinct(pids, count), 3);
-    ck_assert_uint_le(stats_of(pool).workers_started, 3);
+    ck_assert_uint_le(test_stats(pool).workers_started, 3);
     drive_destroy(d, pool);
 }
 
@@ -92,7 +83,7 @@ blocked_tasks_start_all_and_no_more(const struct drive *d)
     for (int i = 0; i < TASKS; i++)
         f[i] = gate_submit(pool, gate);
     drive_until_word(d, &gate->begun, N);
-    pool_stats_t stats = stats_of(pool);
+    pool_stats_t stats = test_stats(pool);
     ck_assert_uint_eq(stats.workers, N);
     ck_assert_uint_eq(stats.workers_started, N);
     ck_assert_uint_eq(stats.idle, 0);
@@ -100,7 +91,7 @@ blocked_tasks_start_all_and_no_more(const struct drive *d)
     gate_open(gate);
     for (int i = 0; i < TASKS; i++)
         ck_assert_int_eq(drive_end(d, f[i]), 0);
-    ck_assert_uint_eq(stats_of(pool).workers_started, N);
+    ck_assert_uint_eq(test_stats(pool).workers_started, N);
     ck_assert_int_eq(gate->begun, TASKS);
     drive_destroy(d, pool);
 }
@@ -153,7 +144,7 @@ static bool
 has_workers(void *data)
 {
     const struct count *count = data;
-    pool_stats_t stats = stats_of(count->pool);
+    pool_stats_t stats = test_stats(count->pool);
 
     return stats.workers == count->workers && stats.idle == count->workers;
 }
@@ -175,11 +166,11 @@ the_least_are_there_at_once(const struct drive *d)
     options.min_workers = 3;
     pool_t *pool = drive_open(d, &options);
     if (d->bit != IN_HOST)
-        ck_assert_uint_eq(stats_of(pool).workers, 3);
+        ck_assert_uint_eq(test_stats(pool).workers, 3);
     until_workers(d, pool, 3);
-    ck_assert_uint_eq(stats_of(pool).workers_started, 3);
+    ck_assert_uint_eq(test_stats(pool).workers_started, 3);
     drive_works(d, pool);
-    ck_assert_uint_eq(stats_of(pool).workers_started, 3);
+    ck_assert_uint_eq(test_stats(pool).workers_started, 3);
     drive_destroy(d, pool);
 }
 
@@ -194,8 +185,8 @@ a_worker_killed_idle_is_replaced(const struct drive *d)
         test_await_gone(pid);
         ck_assert_int_ne(drive_pid(d, pool), pid);
     }
-    ck_assert_uint_eq(stats_of(pool).failed, 0);
-    ck_assert_uint_eq(stats_of(pool).workers_died, 5);
+    ck_assert_uint_eq(test_stats(pool).failed, 0);
+    ck_assert_uint_eq(test_stats(pool).workers_died, 5);
     drive_destroy(d, pool);
 }
 
@@ -228,7 +219,7 @@ idle_ones_go_down_to_the_least(const struct drive *d)
         fill(d, pool, 5);
         until_workers(d, pool, 2);
     }
-    pool_stats_t stats = stats_of(pool);
+    pool_stats_t stats = test_stats(pool);
     ck_assert_uint_ge(stats.workers_retired, 6);
     ck_assert_uint_eq(stats.workers_died, 0);
     ck_assert_uint_eq(stats.failed, 0);
@@ -245,7 +236,7 @@ resize_up_and_down(const struct drive *d)
     ck_assert_int_eq(pool_resize(pool, 6), 0);
     ck_assert_int_eq(pool_worker_count(pool), 6);
     fill(d, pool, 6);
-    ck_assert_uint_eq(stats_of(pool).workers, 6);
+    ck_assert_uint_eq(test_stats(pool).workers, 6);
     ck_assert_int_eq(pool_resize(pool, 2), 0);
     ck_assert_int_eq(pool_worker_count(pool), 2);
     until_workers(d, pool, 2);
@@ -254,7 +245,7 @@ resize_up_and_down(const struct drive *d)
     ck_assert_int_eq(pool_resize(pool, -1), POOL_EINVAL);
     ck_assert_int_eq(pool_resize(pool, POOL_MAX_WORKERS + 1), POOL_EINVAL);
     ck_assert_int_eq(pool_worker_count(pool), 2);
-    ck_assert_uint_eq(stats_of(pool).failed, 0);
+    ck_assert_uint_eq(test_stats(pool).failed, 0);
     ck_assert_int_eq(pool_shutdown(pool, 0), 0);
     ck_assert_int_eq(pool_resize(pool, 3), POOL_ESHUTDOWN);
     drive_destroy(d, pool);
@@ -278,7 +269,7 @@ resize_waits_for_the_busy(const struct drive *d)
     for (int i = 0; i < 8; i++)
         ck_assert_int_eq(drive_end(d, f[i]), 0);
     until_workers(d, pool, 1);
-    ck_assert_uint_eq(stats_of(pool).workers_died, 0);
+    ck_assert_uint_eq(test_stats(pool).workers_died, 0);
     drive_works(d, pool);
     drive_destroy(d, pool);
 }

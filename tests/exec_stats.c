@@ -9,15 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static pool_stats_t
-stats_of(pool_t *pool)
-{
-    pool_stats_t stats = POOL_STATS_INIT;
-
-    ck_assert_int_eq(pool_stats(pool, &stats), 0);
-    return stats;
-}
-
 /* ---- counters ----------------------------------------------------------- */
 
 /* A mixed run: every task is counted once, as what became of it. */
@@ -38,7 +29,7 @@ counters_add_up(const struct drive *d)
     for (int i = 0; i < 2; i++)
         blockers[i] = gate_submit(pool, gate);
     drive_until_word(d, &gate->begun, 2);
-    ck_assert_uint_eq(stats_of(pool).running, 2);
+    ck_assert_uint_eq(test_stats(pool).running, 2);
     for (int i = 0; i < N; i++) {
         static const pool_fn fns[] = {task_nothing, task_pid, task_fail,
             task_kill_self, task_nothing, task_hang};
@@ -47,7 +38,7 @@ counters_add_up(const struct drive *d)
         ck_assert_int_eq(
             pool_submit_opts(pool, &f[i], &task, fns[i % 6], ""), 0);
     }
-    ck_assert_uint_eq(stats_of(pool).pending, N);
+    ck_assert_uint_eq(test_stats(pool).pending, N);
     for (int i = 4; i < N; i += 6)
         cancelled += pool_future_cancel(f[i]) == 0;
     gate_open(gate);
@@ -55,7 +46,7 @@ counters_add_up(const struct drive *d)
         ck_assert_int_eq(drive_end(d, blockers[i]), 0);
     for (int i = 0; i < N; i++)
         (void)drive_end(d, f[i]);
-    pool_stats_t s = stats_of(pool);
+    pool_stats_t s = test_stats(pool);
     ck_assert_uint_eq(s.submitted, N + 2);
     ck_assert_uint_eq(s.completed, 2 * N / 6 + 2);
     ck_assert_uint_eq(s.cancelled, cancelled);
@@ -89,7 +80,7 @@ bytes_are_counted(const struct drive *d)
     enum { SIZE = 100000 };
     static unsigned char bytes[SIZE];
     pool_t *pool = drive_pool(d, 1);
-    pool_stats_t before = stats_of(pool);
+    pool_stats_t before = test_stats(pool);
     pool_future_t *f;
 
     for (int i = 0; i < 5; i++) {
@@ -97,7 +88,7 @@ bytes_are_counted(const struct drive *d)
             pool_submit_bytes(pool, &f, NULL, task_echo, bytes, SIZE), 0);
         ck_assert_int_eq(drive_end(d, f), 0);
     }
-    pool_stats_t after = stats_of(pool);
+    pool_stats_t after = test_stats(pool);
     ck_assert_uint_eq(after.bytes_sent - before.bytes_sent, 5 * SIZE);
     ck_assert_uint_eq(after.bytes_received - before.bytes_received, 5 * SIZE);
     pool_stats_t wrong = {.size = 3};
@@ -117,7 +108,7 @@ gauges(const struct drive *d)
     for (int i = 0; i < N; i++)
         f[i] = gate_submit(pool, gate);
     drive_until_word(d, &gate->begun, 3);
-    pool_stats_t s = stats_of(pool);
+    pool_stats_t s = test_stats(pool);
     ck_assert_uint_eq(s.running, 3);
     ck_assert_uint_eq(s.pending, N - 3);
     ck_assert_uint_eq(s.workers, 3);
@@ -126,7 +117,7 @@ gauges(const struct drive *d)
     gate_open(gate);
     for (int i = 0; i < N; i++)
         ck_assert_int_eq(drive_end(d, f[i]), 0);
-    s = stats_of(pool);
+    s = test_stats(pool);
     ck_assert_uint_eq(s.running + s.pending, 0);
     ck_assert_uint_eq(s.idle, 3);
     drive_destroy(d, pool);
@@ -494,7 +485,7 @@ a_log_callback_submits(const struct drive *d)
     ck_assert_int_eq(drive_end(d, f), 0);
     drive_until_word(d, &busy.lines, 20);
     drive_shutdown(d, pool, 0);
-    ck_assert_uint_eq(stats_of(pool).completed, 21);
+    ck_assert_uint_eq(test_stats(pool).completed, 21);
     drive_destroy(d, pool);
     ck_assert_int_eq(busy.refused, 0);
     ck_assert_int_eq(busy.submitted, 20);

@@ -114,6 +114,15 @@ test_pool_on(int backend, int workers)
     return pool;
 }
 
+pool_stats_t
+test_stats(pool_t *pool)
+{
+    pool_stats_t stats = POOL_STATS_INIT;
+
+    ck_assert_int_eq(pool_stats(pool, &stats), 0);
+    return stats;
+}
+
 int
 test_encode(pool_enc_t *enc, const char *format, ...)
 {
@@ -284,4 +293,33 @@ task_hang(pool_call_t *call)
     (void)call;
     for (;;)
         pause();
+}
+
+int
+task_descriptors(pool_call_t *call)
+{
+    int32_t standard = 0, pipes = 0, memory = 0, others = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    char path[300], target[300];
+
+    if (dir == NULL)
+        return 1;
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        int fd = atoi(e->d_name);
+        if (e->d_name[0] == '.' || fd == dirfd(dir))
+            continue;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        target[n > 0 ? n : 0] = '\0';
+        if (fd <= 2)
+            standard++;
+        else if (strncmp(target, "pipe:", 5) == 0)
+            pipes++;
+        else if (strncmp(target, "/memfd:forkpool", 15) == 0)
+            memory++;
+        else
+            others++;
+    }
+    closedir(dir);
+    return pool_call_return(call, "iiii", standard, pipes, memory, others);
 }

@@ -50,6 +50,9 @@ pool_t *test_pool_of_liars(int workers);
 /* A pool of that backend. */
 pool_t *test_pool_on(int backend, int workers);
 
+/* Its statistics now. */
+pool_stats_t test_stats(pool_t *pool);
+
 /* pool_vencode with the values given: one item after the other. */
 int test_encode(pool_enc_t *enc, const char *format, ...);
 
@@ -88,5 +91,8 @@ int task_echo(pool_call_t *call);      /* bytes -> the same bytes */
 int task_pid(pool_call_t *call);       /* -> "i" the worker's pid */
 int task_kill_self(pool_call_t *call); /* SIGKILL */
 int task_hang(pool_call_t *call);      /* for ever */
+/* -> "iiii": how many descriptors its worker has: the standard ones, pipes, the
+ * library's memory, others */
+int task_descriptors(pool_call_t *call);
 
 #endif

@@ -410,54 +410,6 @@ killed_at_random_instants(int unused)
     test_end();
 }
 
-static int
-task_kill_all(pool_call_t *call)
-{
-    uint64_t address;
-    int32_t count;
-    int rc = pool_call_args(call, "ti", &address, &count);
-
-    for (int i = 0; rc == 0 && i < count; i++) {
-        int pid = ((int *)(uintptr_t)address)[i];
-        if (pid != 0 && pid != getpid())
-            kill(pid, SIGKILL);
-    }
-    return rc;
-}
-
-static void
-neighbours_kill_each_other(int unused)
-{
-    static const int counts[] = {1, 2, 5, 13};
-    int *pids = test_shared(16 * sizeof *pids);
-
-    (void)unused;
-    test_begin();
-    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
-        int n = counts[c];
-        pool_future_t *f[13];
-        pool_t *pool = test_pool(n);
-        for (int i = 0; i < n; i++)
-            ck_assert_int_eq(pool_submit(pool, &f[i], task_pid, ""), 0);
-        for (int i = 0; i < n; i++) {
-            ck_assert_int_eq(
-                pool_future_result(f[i], PATIENCE_MS, "i", &pids[i]), 0);
-            pool_future_free(f[i]);
-        }
-        for (int i = 0; i < n; i++)
-            ck_assert_int_eq(
-                pool_submit(pool, &f[i], task_kill_all, "ti", ADDRESS(pids), n),
-                0);
-        for (int i = 0; i < n; i++) {
-            int rc = pool_future_error(f[i], PATIENCE_MS);
-            ck_assert(rc == 0 || rc == POOL_EDIED);
-            pool_future_free(f[i]);
-        }
-        pool_destroy(pool);
-    }
-    test_end();
-}
-
 static const struct test tests[] = {
     {"matrix", matrix},
     {"killed_idle_is_replaced", killed_idle_is_replaced},
@@ -466,7 +418,6 @@ static const struct test tests[] = {
     {"killed_after_the_result", killed_after_the_result},
     {"one_of_a_thousand", one_of_a_thousand},
     {"killed_at_random_instants", killed_at_random_instants},
-    {"neighbours_kill_each_other", neighbours_kill_each_other},
     {NULL, NULL},
 };
 

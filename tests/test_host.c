@@ -149,37 +149,6 @@ host_ignores_sigchld(int unused)
 
 /* ---- descriptors ------------------------------------------------------ */
 
-/* Counts a worker's descriptors by what they are: standard, pipes, memory,
- * anything else. */
-static int
-task_descriptors(pool_call_t *call)
-{
-    int32_t standard = 0, pipes = 0, memory = 0, others = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    char path[300], target[300];
-
-    if (dir == NULL)
-        return 1;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        int fd = atoi(e->d_name);
-        if (e->d_name[0] == '.' || fd == dirfd(dir))
-            continue;
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        ssize_t n = readlink(path, target, sizeof target - 1);
-        target[n > 0 ? n : 0] = '\0';
-        if (fd <= 2)
-            standard++;
-        else if (strncmp(target, "pipe:", 5) == 0)
-            pipes++;
-        else if (strncmp(target, "/memfd:forkpool", 15) == 0)
-            memory++;
-        else
-            others++;
-    }
-    closedir(dir);
-    return pool_call_return(call, "iiii", standard, pipes, memory, others);
-}
-
 /* Runs first in its process: libuv has nothing open yet. */
 static void
 descriptors_of_a_worker(int unused)
