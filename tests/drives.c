@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "drives.h"
 
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -181,19 +180,6 @@ drive_destroy(const struct drive *d, pool_t *pool)
 
 static int threads_before;
 
-static int
-count_threads(void)
-{
-    DIR *dir = opendir("/proc/self/task");
-    int n = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
-}
-
 static void *
 end_at_once(void *unused)
 {
@@ -209,7 +195,8 @@ note_threads(void)
     ck_assert_int_eq(pthread_create(&thread, NULL, end_at_once, NULL), 0);
     pthread_join(thread, NULL);
     for (int n = 0, same = 0; same < 5; (void)poll(NULL, 0, 1)) {
-        threads_before = count_threads(); /* until it is quite gone */
+        threads_before =
+            test_entries("/proc/self/task"); /* until it is quite gone */
         same = threads_before == n ? same + 1 : 0;
         n = threads_before;
     }
@@ -219,7 +206,7 @@ static bool
 its_thread_has_ended(void *unused)
 {
     (void)unused;
-    return count_threads() <= threads_before;
+    return test_entries("/proc/self/task") <= threads_before;
 }
 
 static bool

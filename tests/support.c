@@ -31,19 +31,6 @@ test_full(void)
     return full != NULL && strcmp(full, "1") == 0;
 }
 
-static int
-count_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int n = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
-}
-
 static void *
 map_shared(size_t size)
 {
@@ -62,7 +49,7 @@ test_begin(void)
     pool_t *pool = test_pool(1); /* libuv keeps a pipe of its first loop */
 
     pool_destroy(pool);
-    descriptors_before = count_descriptors();
+    descriptors_before = test_entries("/proc/self/fd");
     blocks_before = pool__mem_live;
 }
 
@@ -72,7 +59,7 @@ test_end(void)
     pid_t child = waitpid(-1, NULL, WNOHANG);
 
     ck_assert_msg(child == -1 && errno == ECHILD, "a child is left");
-    ck_assert_int_eq(count_descriptors(), descriptors_before);
+    ck_assert_int_eq(test_entries("/proc/self/fd"), descriptors_before);
     ck_assert_int_eq((int)__atomic_load_n(&pool__mem_live, __ATOMIC_ACQUIRE),
         (int)blocks_before);
 }
@@ -112,6 +99,19 @@ test_pool_on(int backend, int workers)
     options.workers = workers;
     ck_assert_msg(pool_create(&pool, &options) == 0, "%s", pool_errmsg());
     return pool;
+}
+
+int
+test_entries(const char *directory)
+{
+    DIR *dir = opendir(directory);
+    int n = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir) != NULL)
+        n++;
+    closedir(dir);
+    return n;
 }
 
 pool_stats_t

@@ -50,6 +50,10 @@ pool_t *test_pool_of_liars(int workers);
 /* A pool of that backend. */
 pool_t *test_pool_on(int backend, int workers);
 
+/* How many entries a directory has, . and .. among them, and the descriptor
+ * that reads it where it is /proc/self/fd. */
+int test_entries(const char *directory);
+
 /* Its statistics now. */
 pool_stats_t test_stats(pool_t *pool);
 
