@@ -7,6 +7,7 @@
 
 #include "budget.h"
 #include "error.h"
+#include "fdio.h"
 #include "owner.h"
 #include "worker.h"
 
@@ -164,11 +165,13 @@ forget(struct pool *pool)
         return; /* the fork came while its state was being changed */
     if (pool->drive != POOL__DRIVE_SERIAL) {
         int rc = uv_loop_fork(&pool->loop);
-        pool__host_forget(pool);
+        int watched = pool__host_forget(pool);
         pool__sched_forget(&pool->sched);
         pool__table_forget(&pool->table);
         if (rc == 0)
             pool__loop_close(pool); /* else it must not be touched */
+        if (watched >= 0)
+            pool__fd_occupy(watched);
     }
     pool__model_release(&pool->models, 0, false);
     pool__core_release(core);

@@ -120,14 +120,20 @@ is_foreign(const struct pool *pool)
 
 /* The poll stays: to stop it would be felt in the parent, where the child has
  * not called uv_loop_fork. */
-void
+int
 pool__host_forget(struct pool *pool)
 {
+    uv_os_fd_t watched = -1;
+
+    if (pool->host.last != NULL)
+        pool->host.last->data = NULL;
     if (pool->host.prepare == NULL)
-        return;
+        return watched;
     uv_prepare_stop(pool->host.prepare);
     uv_idle_stop(pool->host.idle);
     pool->host.poll->data = NULL;
+    (void)uv_fileno((uv_handle_t *)pool->host.poll, &watched);
+    return watched;
 }
 
 static void
@@ -155,7 +161,7 @@ on_prepare(uv_prepare_t *handle)
     struct pool *pool = handle->data;
 
     if (is_foreign(pool)) {
-        pool__host_forget(pool);
+        (void)pool__host_forget(pool);
         return;
     }
     if (!pool__has_work(pool) && !pool->closing &&
@@ -217,11 +223,13 @@ static void
 on_last_closed(uv_handle_t *handle)
 {
     struct pool *pool = handle->data;
+
+    pool__free(handle);
+    if (pool == NULL || is_foreign(pool))
+        return; /* in a forked child, which may have destroyed its copy */
     struct pool__core *core = pool->core;
     void (*on_closed)(void *) = pool->on_closed;
     void *data = pool->closed_data;
-
-    pool__free(handle);
     pool__close_free(pool);
     if (pool__core_unused(core))
         pool__core_free(core);
@@ -238,5 +246,6 @@ pool__host_close(struct pool *pool)
     uv_close((uv_handle_t *)pool->host.prepare, on_last_closed);
     uv_close((uv_handle_t *)pool->host.poll, on_handle_closed);
     uv_close((uv_handle_t *)pool->host.idle, on_handle_closed);
+    pool->host.last = pool->host.prepare;
     pool->host.prepare = NULL;
 }

@@ -81,6 +81,17 @@ pool__close(int *fd)
     *fd = -1;
 }
 
+void
+pool__fd_occupy(int fd)
+{
+    int filler = fcntl(fd, F_GETFD) < 0 ? eventfd(0, EFD_CLOEXEC) : fd;
+
+    if (filler == fd || filler < 0)
+        return;
+    (void)dup3(filler, fd, O_CLOEXEC);
+    close(filler);
+}
+
 int
 pool__fd_move(int *fd, int first)
 {

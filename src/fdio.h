@@ -45,6 +45,10 @@ void pool__pipe_grow(int fd, bool *grown);
 unsigned pool__standard_hold(void);
 void pool__standard_release(unsigned held);
 
+/* Where nothing is open at that number, have something there that is never
+ * readable: a loop that watches the number aborts where nothing is. */
+void pool__fd_occupy(int fd);
+
 /* Close *fd, unless it is -1, and make it -1. */
 POOL__SHARED void pool__close(int *fd);
 

@@ -57,7 +57,8 @@ struct pool {
     bool found;          /* replies stood in memory in its last turn */
     struct {             /* see drive_host.c */
         uv_poll_t *poll; /* of our loop's descriptor, in the host's */
-        uv_prepare_t *prepare;
+        uv_prepare_t *prepare; /* NULL: they are being closed, and this one */
+        uv_prepare_t *last;    /* is the last */
         uv_idle_t *idle;       /* active: the host's loop does not sleep */
         bool goes_on;          /* it is, with tasks unsettled */
         bool busy;             /* keeps uv_run going */
@@ -181,8 +182,9 @@ void pool__alarm_close(struct pool *pool);
 int pool__host_open(struct pool *pool, uv_loop_t *loop);
 /* The pool has ended: leave the host's loop, then free it. */
 void pool__host_close(struct pool *pool);
-/* In a forked child: its copy of the host's loop has nothing to do with it. */
-void pool__host_forget(struct pool *pool);
+/* In a forked child: its copy of the host's loop has nothing to do with it, but
+ * that it watches a descriptor, which is returned; -1: it doesn't. */
+int pool__host_forget(struct pool *pool);
 /* Keep uv_run going while there is something to come. */
 void pool__host_keep(struct pool *pool);
 

@@ -621,6 +621,110 @@ a_child_runs_its_copy_of_the_loop(int unused)
     close_host_pool(pool, &loop);
 }
 
+static void
+on_closed(void *closed)
+{
+    *(bool *)closed = true;
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* In the child: 0 where its copy of the loop runs to its end, with a timer of
+ * its own, though the pool was destroyed. */
+static int
+run_without_the_pool(uv_loop_t *loop, pool_t *pool, bool first)
+{
+    uv_timer_t timer;
+    bool fired = false;
+
+    if (first)
+        pool_destroy(pool);
+    int rc = uv_loop_fork(loop);
+    if (!first)
+        pool_destroy(pool);
+    uv_timer_init(loop, &timer);
+    timer.data = &fired;
+    uv_timer_start(&timer, on_timer, 10, 0);
+    return rc != 0 || uv_run(loop, UV_RUN_DEFAULT) != 0 || !fired;
+}
+
+/* Before its loop is its own, and after. */
+static void
+a_child_destroys_its_copy(int unused)
+{
+    pool_future_t *f;
+    uv_loop_t loop;
+    pool_t *pool = open_host_pool(&loop, 0);
+    int status = -1;
+
+    (void)unused;
+    ck_assert_int_eq(pool_submit(pool, &f, task_double, "d", 1.0), 0);
+    for (int first = 0; first <= 1; first++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(run_without_the_pool(&loop, pool, first));
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(status, 0);
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert(pool_future_done(f));
+    pool_future_free(f);
+    close_host_pool(pool, &loop);
+}
+
+struct forking {
+    pool_t *pool;
+    bool destroys; /* the child does */
+    pid_t pid;     /* -1: not yet */
+};
+
+/* The pool's handles are being closed: fork, and go on in both. */
+static void
+fork_late(uv_check_t *check)
+{
+    struct forking *f = check->data;
+
+    if (f->pool->host.last == NULL)
+        return;
+    f->pid = fork();
+    if (f->pid == 0 && f->destroys)
+        pool_destroy(f->pool);
+    uv_close((uv_handle_t *)check, NULL);
+}
+
+/* The child's copy of what is being closed is told to nobody there. */
+static void
+a_child_of_a_pool_that_closes(int unused)
+{
+    (void)unused;
+    for (int destroys = 0; destroys <= 1; destroys++) {
+        uv_loop_t loop;
+        pool_t *pool = open_host_pool(&loop, 0);
+        struct forking f = {pool, destroys, -1};
+        uv_check_t check;
+        bool closed = false;
+        int status = -1;
+
+        uv_check_init(&loop, &check);
+        check.data = &f;
+        uv_check_start(&check, fork_late);
+        ck_assert_int_eq(pool_close(pool, on_closed, &closed), 0);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        if (f.pid == 0)
+            _exit(closed);
+        ck_assert_int_ne(f.pid, -1);
+        ck_assert_int_eq(waitpid(f.pid, &status, 0), f.pid);
+        ck_assert_int_eq(status, 0);
+        ck_assert(closed);
+        ck_assert_int_eq(uv_loop_close(&loop), 0);
+        test_end();
+    }
+}
+
 /* A line of log goes by the pipe, what is returned by memory. */
 static int
 task_log(pool_call_t *call)
@@ -731,6 +835,8 @@ static const struct test tests[] = {
     {"a_host_loop_does_not_sleep_on_a_result",
         a_host_loop_does_not_sleep_on_a_result},
     {"a_child_runs_its_copy_of_the_loop", a_child_runs_its_copy_of_the_loop},
+    {"a_child_destroys_its_copy", a_child_destroys_its_copy},
+    {"a_child_of_a_pool_that_closes", a_child_of_a_pool_that_closes},
     {"a_last_result_is_taken", a_last_result_is_taken},
     {"a_reply_behind_a_line_of_log", a_reply_behind_a_line_of_log},
     {NULL, NULL},
