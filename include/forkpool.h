@@ -17,8 +17,10 @@
  *   while the program stays away, workers run what they were sent, and
  *   replies, deadlines, deaths and restarts wait until it comes back. Host
  *   (options.loop): your libuv loop; a call that would wait is POOL_EDEADLK.
- *   Thread (POOL_DRIVE_THREAD): a thread of the library's own, which alone runs
- *   callbacks; a thread of yours that waits may run the loop meanwhile.
+ *   Thread (POOL_DRIVE_THREAD): a thread of the library's own, which runs the
+ *   callbacks; a thread of yours that waits may run the loop meanwhile. One
+ *   callback alone runs elsewhere: that which is added to a future that has
+ *   settled, at once and where it is added, perhaps beside another.
  * - A call runs to its end: a thread must not be cancelled in one (disable that
  *   around calls, pthread_setcancelstate), and no callback and no signal
  *   handler may leave one by longjmp. From a signal handler nothing here may
@@ -33,8 +35,8 @@
  *   out-pointers, which are written on success alone.
  * - Structures that the caller fills begin with `size` and are made with
  *   their POOL_..._INIT. 0 is the default of every member; POOL_NONE means
- *   none, off, or at once. A size that this library does not know, an
- *   unknown flag and a non-zero tail are POOL_EINVAL.
+ *   none, off, or at once. Another size than this library's and an unknown
+ *   flag are POOL_EINVAL.
  * - Formats are strings of D-Bus type codes; see forkpool_codec.h.
  * - Misuse common to all: a NULL where none may be, POOL_EINVAL; a wrong
  *   thread, POOL_EPERM; a foreign process, POOL_EFORKED. It is not repeated
@@ -95,7 +97,9 @@ POOL_API const char *pool_version(void);
 enum pool_backend {
     POOL_FORK = 0,  /* forked workers (the default) */
     POOL_SERIAL = 1 /* in this process, one rank, no fork: the oracle; it is
-                       driven by the caller, whatever drive and loop say */
+                       driven by the caller, whatever drive and loop say. No
+                       deadline is kept, of retries POOL_RETRY_TASK alone is
+                       possible, and min_workers above 1 is refused */
 };
 
 enum pool_drive {
@@ -148,8 +152,8 @@ typedef struct pool_options {
     const char *name; /* in metrics and messages; NULL: "pool"; up to 63
                          bytes of letters, digits and _ - . */
     int workers;      /* the most there may be; 0: the CPUs this process may
-                         use (affinity and cgroup quota); at most
-                         POOL_MAX_WORKERS. They start on demand. */
+                         use (affinity, and the quota of a cgroup of version
+                         2); at most POOL_MAX_WORKERS. They start on demand. */
     int min_workers;  /* ready before pool_create returns, and kept; 0: 1 */
     int backend;      /* enum pool_backend */
     int start;        /* enum pool_start */
@@ -157,20 +161,22 @@ typedef struct pool_options {
     struct uv_loop_s *loop; /* host drive: the loop; NULL: none */
     int strict;             /* 1: a worker that dies breaks the pool, as in
                                concurrent.futures */
-    int kill_grace_ms; /* from SIGTERM to SIGKILL; 0: 3,000; POOL_NONE: SIGKILL
-                          at once */
-    int deadline_ms;   /* how long a task may run, from its start; 0 or
-                          POOL_NONE: for ever */
-    int ready_deadline_ms;  /* from fork to the initializer's return; 0: 30,000;
-                               POOL_NONE: no limit */
-    int idle_timeout_ms;    /* a worker idle for so long goes, down to
-                               min_workers; 0 or POOL_NONE: it stays */
-    int spin_us;            /* how long a worker that has done its work, and a
-                               caller that waits, look for more before they
-                               sleep: less latency for CPU time. Only where the
-                               workers and the caller have a CPU each, and while
-                               it pays; 0: 50; POOL_NONE: not at all, nor for
-                               an instant; at most 100,000 */
+    int kill_grace_ms;     /* from SIGTERM to SIGKILL, and what a worker that is
+                              told to end has for its finalizer and its models'
+                              release; 0: 3,000; POOL_NONE: SIGKILL at once */
+    int deadline_ms;       /* how long a task may run, from its start; 0 or
+                              POOL_NONE: for ever */
+    int ready_deadline_ms; /* from fork to the initializer's return; 0: 30,000;
+                              POOL_NONE: no limit */
+    int idle_timeout_ms;   /* a worker idle for so long goes, down to
+                              min_workers; 0 or POOL_NONE: it stays */
+    int spin_us;           /* how long a worker that has done its work, and a
+                              caller that waits, look for more before they
+                              sleep: less latency for CPU time. Only where the
+                              workers and the caller have a CPU each (so not
+                              with the default of workers), and while it pays;
+                              0: 50; POOL_NONE: not at all, nor for an instant;
+                              at most 100,000 */
     int max_start_failures; /* starts that fail in a row (or workers that die
                                before they did anything) until the pool is
                                POOL_EBROKEN; 0: 8 */
@@ -193,8 +199,9 @@ typedef struct pool_options {
     const void *initializer_arguments; /* encoded by pool_encode; copied */
     size_t initializer_arguments_size; /* bytes */
     void (*finalizer)(void *state); /* runs in a worker that retires or is shut
-                                       down, not in one that is killed, with
-                                       what pool_call_state holds; NULL: none */
+                                       down, for kill_grace_ms at most, not in
+                                       one that is killed, with what
+                                       pool_call_state holds; NULL: none */
     int worker_stdout;              /* enum pool_output */
     int worker_stderr; /* enum pool_output; where both capture, they share a
                           pipe and a tail */
@@ -216,17 +223,17 @@ typedef struct pool_options {
  * Returns when min_workers workers are ready; more start when tasks wait. In
  * host drive it returns once the forkserver is made.
  * Errors: POOL_EINVAL (a member out of range, named in pool_errmsg; thread
- *   drive with POOL_START_FORK); POOL_EMFILE (5 descriptors a worker do not
- *   fit under RLIMIT_NOFILE: the message names both numbers); POOL_ENOTSUP
- *   (pools nested deeper than POOL_MAX_DEPTH; POOL_START_FORK without
- *   pidfds); -EAGAIN, POOL_ENOMEM or another errno where processes or
- *   descriptors could not be had; POOL_EBROKEN (workers die before they are
- *   ready; the message has what the initializer said). On error nothing is
- *   left behind.
- * Ownership: the caller ends it with pool_destroy or pool_close. Thread: the
- * creating thread owns the pool; in host drive it is the loop's. Blocks: until
- * min_workers are ready; in host drive for one fork (with POOL_START_FORK, for
- * min_workers of them). */
+ *   drive with POOL_START_FORK or with a loop); POOL_EFORMAT and POOL_ETOOBIG
+ *   (initializer_arguments that are not encoded, or above 256 MiB); POOL_EMFILE
+ * (5 descriptors a worker do not fit under RLIMIT_NOFILE: the message names
+ * both numbers); POOL_ENOTSUP (pools nested deeper than POOL_MAX_DEPTH;
+ * POOL_START_FORK without pidfds); -EAGAIN, POOL_ENOMEM or another errno where
+ * processes or descriptors could not be had; POOL_EBROKEN (workers die before
+ * they are ready; the message has what the initializer said). On error nothing
+ * is left behind. Ownership: the caller ends it with pool_destroy or
+ * pool_close. Thread: the creating thread owns the pool; in host drive it is
+ * the loop's. Blocks: until min_workers are ready; in host drive for one fork
+ * (with POOL_START_FORK, for min_workers of them). */
 POOL_API int pool_create(pool_t **pool, const pool_options_t *options);
 
 /* pool_create with the backend that fits: MPI, where the program was started by
@@ -357,11 +364,12 @@ typedef struct pool_task_options {
  * fn:     a function of the program or of a module that was loaded when the
  *         forkserver was made.
  * format: of the arguments that follow; "" or NULL for none.
- * Errors: POOL_EFORMAT (position and code in pool_errmsg); POOL_ETOOBIG
- *   (above max_argument); POOL_EAGAIN (max_pending reached), with wait_ms
- *   POOL_ETIMEDOUT, or POOL_EDEADLK in a callback and in host drive;
- *   POOL_ESHUTDOWN; POOL_EBROKEN; POOL_ENOMEM. On error no task exists.
- *   A function that the workers cannot know settles its future with
+ * Errors: POOL_EINVAL (an unknown code in the format, a NULL string) and
+ *   POOL_EFORMAT (a value that can't be encoded), with the position in
+ *   pool_errmsg; POOL_ETOOBIG (above max_argument); POOL_EAGAIN (max_pending
+ * reached), with wait_ms POOL_ETIMEDOUT, or POOL_EDEADLK in a callback and in
+ * host drive; POOL_ESHUTDOWN; POOL_EBROKEN; POOL_ENOMEM. On error no task
+ * exists. A function that the workers cannot know settles its future with
  *   POOL_ENOFUNC.
  * Ownership: arguments are copied before it returns; the future is the
  * caller's, ended by pool_future_free. Thread: the owner. Blocks: no, unless
@@ -429,7 +437,8 @@ POOL_API int pool_submit_bytes(pool_t *pool, pool_future_t **future,
     size_t size);
 
 /* pool_submit_bytes that takes the bytes over instead of copying them.
- * data, size: must not change until free_fn is called.
+ * data, size: must not change until free_fn is called; NULL is POOL_EINVAL,
+ *   whatever size is.
  * free_fn: called once with data when the pool has done with it; it must not
  *   call the library. NULL: nothing is called, the bytes must outlive the
  *   future.
@@ -515,11 +524,12 @@ typedef void (*pool_done_fn)(pool_future_t *future, void *data);
  * run in the order they were added, after the state is final, with no lock
  * held; they may submit, cancel, free this future, add callbacks, and destroy
  * the pool. To wait in one is POOL_EDEADLK.
- * On a settled future it is called before this returns.
+ * On a settled future it is called before this returns, in this thread: in
+ * thread drive perhaps while another runs, and there it may wait.
  * Errors: POOL_ENOMEM.
  * Ownership: the future lives while the callback runs, also where it was
- * freed. Thread: the owner; the callback runs in the driving thread. Blocks:
- * no. Semantics: Future.add_done_callback. */
+ * freed. Thread: the owner; a callback that is not called at once runs in the
+ * driving thread. Blocks: no. Semantics: Future.add_done_callback. */
 POOL_API int pool_future_add_done_callback(
     pool_future_t *future, pool_done_fn callback, void *data);
 
@@ -606,7 +616,8 @@ typedef struct pool_map_options {
  *   returns, then once for each result taken. Without a buffersize, until it
  *   ends.
  * Errors: POOL_EINVAL (a chunksize or buffersize below 0, an input or fn that
- *   is NULL); those of pool_submit. An error of input is told by
+ *   is NULL); POOL_ENOFUNC (fn is a function that workers cannot know); those
+ *   of pool_submit. An error of input is told by
  *   pool_map_next, after the results of the inputs before it.
  * Ownership: the caller ends it with pool_map_free; data must live till then.
  * Thread: the owner. Blocks: no. Semantics: Executor.map. */
@@ -708,8 +719,8 @@ POOL_API int pool_stats_text(
 
 /* Read the arguments of the call.
  * format, ...: what they must be, and pointers to receive them.
- * Errors: POOL_EFORMAT. Return it, and the future settles with it and with a
- *   message that names the argument.
+ * Errors: POOL_EFORMAT; POOL_EINVAL (an unknown code in the format). Return it,
+ *   and the future settles with it and with a message that names the argument.
  * Ownership: text, bytes and arrays stay the call's, valid until the function
  * returns, in children that it forks too. Thread: the one that runs the task.
  * Blocks: no. */
@@ -721,8 +732,9 @@ POOL_API int pool_call_bytes(
 
 /* Set the value that the task returns; a second call replaces the first, one
  * that fails leaves none.
- * Errors: POOL_EFORMAT, POOL_ETOOBIG (above max_result), POOL_ENOMEM. Return
- *   the code, and the future settles with it.
+ * Errors: POOL_EFORMAT, POOL_EINVAL (an unknown code in the format, a NULL
+ *   string), POOL_ETOOBIG (above max_result), POOL_ENOMEM. Return the code, and
+ *   the future settles with it.
  * Ownership: values are copied. Thread: the task's. Blocks: no. */
 POOL_API int pool_call_return(pool_call_t *call, const char *format, ...);
 POOL_API int pool_call_return_bytes(
@@ -794,7 +806,8 @@ typedef int (*pool_build_fn)(pool_call_t *call, void **model);
 typedef int (*pool_execute_fn)(
     pool_call_t *call, void *model, const pool_rows_t *rows);
 /* Give the model back, in each worker that built, when the scatter ends or
- * the worker retires (not when it is killed). */
+ * the worker retires (not when it is killed, as it is where this takes longer
+ * than kill_grace_ms then). */
 typedef void (*pool_release_fn)(void *model);
 
 /* How rows are dealt; OpenMP's words. The chunks of a job depend on its rows,

@@ -54,7 +54,7 @@ enum {
 };
 
 /* The name of a code, such as "POOL_EDIED"; for another negative errno the
- * errno's name, such as "ENOENT"; "POOL_OK" for 0; "unknown" otherwise.
+ * errno's name, such as "ENXIO"; "POOL_OK" for 0; "unknown" otherwise.
  * Ownership: static text. Thread: any. Blocks: no. */
 POOL_API const char *pool_err_name(int code);
 

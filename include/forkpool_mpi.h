@@ -13,8 +13,8 @@
  *   runs). A function that is still running a kill_grace_ms after pool_destroy
  *   began (at least 100 ms) ends the job, with a word about it.
  * - The pool is driven by the caller. POOL_ENOTSUP: host and thread drive,
- *   pool_fd, captured output, limits on a worker's memory, more than one pool
- *   at a time.
+ *   POOL_START_FORK, pool_fd, captured output, limits on a worker's memory,
+ *   more than one pool at a time.
  * - A rank is given one task at a time. A failure's pid is that of the rank's
  *   process, on its own machine.
  * - MPI belongs to the thread that created the pool. */
