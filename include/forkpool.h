@@ -97,9 +97,9 @@ POOL_API const char *pool_version(void);
 enum pool_backend {
     POOL_FORK = 0,  /* forked workers (the default) */
     POOL_SERIAL = 1 /* in this process, one rank, no fork: the oracle; it is
-                       driven by the caller, whatever drive and loop say. No
-                       deadline is kept, of retries POOL_RETRY_TASK alone is
-                       possible, and min_workers above 1 is refused */
+                       driven by the caller, whatever drive, loop and workers
+                       say. No deadline is kept, and of retries
+                       POOL_RETRY_TASK alone is possible */
 };
 
 enum pool_drive {
@@ -578,7 +578,8 @@ POOL_API int pool_as_completed(
 /* The next future that has settled.
  * timeout_ms: 0 polls, -1 waits for ever.
  * future: out; borrowed from the array.
- * Errors: POOL_ENOENT (each has been given); POOL_ETIMEDOUT; POOL_EDEADLK.
+ * Errors: POOL_ENOENT (each has been given); POOL_ETIMEDOUT; POOL_EDEADLK;
+ *   POOL_ECANCELED (a callback that ran in here has freed it).
  * Thread: the owner. Blocks: up to the timeout. */
 POOL_API int pool_as_completed_next(
     pool_completed_t *completed, int timeout_ms, pool_future_t **future);
@@ -617,7 +618,7 @@ typedef struct pool_map_options {
  *   ends.
  * Errors: POOL_EINVAL (a chunksize or buffersize below 0, an input or fn that
  *   is NULL); POOL_ENOFUNC (fn is a function that workers cannot know); those
- *   of pool_submit. An error of input is told by
+ *   of pool_submit, also where there is no input. An error of input is told by
  *   pool_map_next, after the results of the inputs before it.
  * Ownership: the caller ends it with pool_map_free; data must live till then.
  * Thread: the owner. Blocks: no. Semantics: Executor.map. */
@@ -631,9 +632,10 @@ POOL_API int pool_map(pool_t *pool, pool_map_t **map,
  * Errors: POOL_ENOENT (no more results); POOL_ETIMEDOUT (this wait: the result
  *   is still to come, call again); the item's own code, and the map goes on
  *   after it; POOL_EFORMAT (the item counts as taken); what input returned,
- *   once, and then POOL_ENOENT; POOL_EDEADLK.
- * Ownership: text, bytes and arrays are the map's, valid until the next call.
- * Thread: the owner. Blocks: up to the timeout. */
+ *   once, and then POOL_ENOENT; POOL_EDEADLK; where a callback that runs in
+ * here uses the map, POOL_EBUSY there, and POOL_ECANCELED here if it has freed
+ * it. Ownership: text, bytes and arrays are the map's, valid until the next
+ * call. Thread: the owner. Blocks: up to the timeout. */
 POOL_API int pool_map_next(
     pool_map_t *map, int timeout_ms, const char *format, ...);
 

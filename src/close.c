@@ -85,25 +85,34 @@ pool__close_free(struct pool *pool)
     pool__free(pool);
 }
 
-/* The same, and tell the program. */
+/* The same, and tell the program: it may free the last future then, but the
+ * call that ends the pool has still to leave the core. */
 static void
 free_pool(struct pool *pool)
 {
+    struct pool__core *core = pool->core;
     void (*on_closed)(void *) = pool->on_closed;
     void *data = pool->closed_data;
 
+    core->cells_out++;
     pool__close_free(pool);
-    if (on_closed != NULL)
+    if (on_closed != NULL) {
+        pool__unlock(core);
         on_closed(data);
+        pool__lock(core);
+    }
+    core->cells_out--;
 }
 
 /* The process was the worker; no task of it runs now. */
 static void
 retire_here(struct pool *pool)
 {
+    pool->driving = true; /* a call in there doesn't come here again */
     pool__model_release(&pool->models, 0, true);
     if (pool->finalizer != NULL)
         pool->finalizer(pool->state);
+    pool->driving = false;
 }
 
 void

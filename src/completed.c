@@ -13,6 +13,8 @@ struct entry {
 };
 
 struct pool_completed {
+    unsigned refs; /* the program's, and those of calls */
+    bool freed;    /* the program's is gone */
     struct pool__gate gate;
     struct entry *entries;
     size_t count;
@@ -73,6 +75,39 @@ add_of_core(struct pool_completed *c, struct pool__core *core,
     pool__leave(core);
 }
 
+/* In another process or thread than its futures', nothing ends. */
+static bool
+is_ours(struct pool_completed *c)
+{
+    for (size_t i = 0; i < c->gate.count; i++) {
+        if (pool__enter(c->gate.cores[i], "pool_as_completed_free") < 0)
+            return false;
+        pool__leave(c->gate.cores[i]);
+    }
+    return true;
+}
+
+static void
+unref(struct pool_completed *c)
+{
+    if (__atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) != 0 || !is_ours(c))
+        return;
+    for (size_t i = 0; i < c->count; i++) {
+        struct pool_future *f = c->entries[i].future;
+        struct pool__core *core = f->core;
+        if (pool__enter(core, "pool_as_completed_free") < 0)
+            continue; /* it was asked */
+        if (!pool__task_settled(f))
+            pool__task_unwatch(f, &c->entries[i].watcher);
+        pool__task_unref(f);
+        pool__leave(core);
+    }
+    pool__gate_close(&c->gate);
+    pool__free(c->entries);
+    pool__free(c->order);
+    pool__free(c);
+}
+
 int
 pool_as_completed(
     pool_completed_t **completed, pool_future_t *const *futures, size_t n)
@@ -85,6 +120,7 @@ pool_as_completed(
     struct pool_completed *c = pool__zalloc(sizeof *c);
     if (c == NULL)
         return pool__fail(POOL_ENOMEM, "%s: %zu futures", who, n);
+    c->refs = 1;
     int rc = pool__gate_open(&c->gate, futures, n, who);
     if (rc == 0) {
         c->entries = pool__malloc(n * sizeof *c->entries);
@@ -93,7 +129,7 @@ pool_as_completed(
             rc = pool__fail(POOL_ENOMEM, "%s: %zu futures", who, n);
     }
     if (rc < 0) {
-        pool_as_completed_free(c);
+        unref(c);
         return rc;
     }
     for (size_t i = 0; i < c->gate.count; i++)
@@ -102,12 +138,33 @@ pool_as_completed(
     return 0;
 }
 
+/* Or there is nothing to wait for any more: a callback has taken the last one,
+ * or ended it all. */
 static bool
 has_next(void *data)
 {
     struct pool_completed *c = data;
 
-    return pool__load(&c->order[c->taken]) != 0;
+    return pool__load(&c->freed) || c->taken == c->count ||
+           pool__load(&c->order[c->taken]) != 0;
+}
+
+static int
+take_next(struct pool_completed *c, int timeout_ms, pool_future_t **future,
+    const char *who)
+{
+    int rc = c->taken != c->count
+                 ? pool__gate_wait(&c->gate, has_next, c, timeout_ms, who)
+                 : 0;
+
+    if (rc < 0)
+        return rc;
+    if (pool__load(&c->freed))
+        return pool__fail(POOL_ECANCELED, "%s: it was freed meanwhile", who);
+    if (c->taken == c->count)
+        return pool__fail(POOL_ENOENT, "%s: all %zu were given", who, c->count);
+    *future = c->entries[pool__load(&c->order[c->taken++]) - 1].future;
+    return 0;
 }
 
 int
@@ -120,32 +177,20 @@ pool_as_completed_next(
         return pool__fail(POOL_EINVAL, "%s: %s is NULL", who,
             c == NULL ? "completed" : "future");
     int rc = pool__check_timeout(timeout_ms, who);
-    if (rc == 0 && c->taken == c->count)
-        rc = pool__fail(POOL_ENOENT, "%s: all %zu were given", who, c->count);
-    if (rc == 0)
-        rc = pool__gate_wait(&c->gate, has_next, c, timeout_ms, who);
-    if (rc == 0)
-        *future = c->entries[pool__load(&c->order[c->taken++]) - 1].future;
+    if (rc < 0)
+        return rc;
+    (void)__atomic_add_fetch(&c->refs, 1, __ATOMIC_ACQ_REL);
+    rc = take_next(c, timeout_ms, future, who);
+    unref(c);
     return rc;
 }
 
 void
 pool_as_completed_free(pool_completed_t *c)
 {
-    if (c == NULL)
+    if (c == NULL || !is_ours(c))
         return;
-    for (size_t i = 0; i < c->count; i++) {
-        struct pool_future *f = c->entries[i].future;
-        struct pool__core *core = f->core;
-        if (pool__enter(core, "pool_as_completed_free") < 0)
-            continue;
-        if (!pool__task_settled(f))
-            pool__task_unwatch(f, &c->entries[i].watcher);
-        pool__task_unref(f);
-        pool__leave(core);
-    }
-    pool__gate_close(&c->gate);
-    pool__free(c->entries);
-    pool__free(c->order);
-    pool__free(c);
+    pool__store(&c->freed, true);
+    pool__gate_signal(&c->gate);
+    unref(c);
 }

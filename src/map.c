@@ -68,14 +68,26 @@ map_new(struct pool *pool, const pool_map_options_t *options)
     return map;
 }
 
+/* Cancel what is left; the map itself stays. */
+static void
+cancel(struct pool_map *map)
+{
+    pool__list_each(node, &map->chunks)
+    {
+        struct pool__map_chunk *c =
+            pool__list_entry(node, struct pool__map_chunk, node);
+        (void)(c->future != NULL && pool_future_cancel(c->future));
+    }
+}
+
 static void
 map_delete(struct pool_map *map)
 {
     if (map->open != NULL)
         pool__map_chunk_delete(map->open);
-    for (struct pool__map_chunk *c; (c = pool__map_first(map)) != NULL;
-         pool__map_chunk_delete(c))
-        (void)(c->future != NULL && pool_future_cancel(c->future));
+    cancel(map);
+    for (struct pool__map_chunk *c; (c = pool__map_first(map)) != NULL;)
+        pool__map_chunk_delete(c);
     pool__scratch_free(map->scratch);
     (void)let_go(map->core, "pool_map_free");
     pool__free(map);
@@ -102,11 +114,18 @@ make_map(struct pool *pool, struct pool_map **map,
     int rc = check_options(options);
 
     if (rc == 0)
+        rc = pool__submit_check(pool, "pool_map", 0);
+    if (rc == 0)
         rc = pool__check_known(pool, fn, "pool_map: fn");
     if (rc < 0)
         return rc;
-    *map = map_new(pool, options);
-    return *map != NULL ? 0 : pool__fail(POOL_ENOMEM, "pool_map: a map");
+    struct pool_map *m = map_new(pool, options);
+    if (m == NULL)
+        return pool__fail(POOL_ENOMEM, "pool_map: a map");
+    m->fn = fn;
+    m->reference = pool__refer(pool, (uintptr_t)fn);
+    *map = m;
+    return pool__task_options_check(&m->task, "pool_map");
 }
 
 int
@@ -115,6 +134,7 @@ pool_map(pool_t *pool, pool_map_t **map, const pool_map_options_t *options,
 {
     const pool_map_options_t defaults = POOL_MAP_OPTIONS_INIT;
     struct pool_map *m = NULL;
+    struct pool__core *core;
 
     if (map == NULL || fn == NULL || input == NULL)
         return bad(map == NULL  ? "map is NULL"
@@ -123,22 +143,21 @@ pool_map(pool_t *pool, pool_map_t **map, const pool_map_options_t *options,
     int rc = pool__enter_pool(pool, "pool_map");
     if (rc < 0)
         return rc;
+    core = pool->core;
     rc = make_map(pool, &m, options != NULL ? options : &defaults, fn);
-    pool__leave(pool->core);
-    if (rc < 0)
-        return rc;
-    m->fn = fn;
-    m->input = input;
-    m->data = data;
-    rc = pool__map_refill(m, true);
+    pool__leave(core);
+    if (rc == 0) {
+        m->input = input;
+        m->data = data;
+        rc = pool__map_refill(m, true);
+    }
     if (rc == 0)
         rc = check_begun(m);
-    if (rc < 0) {
+    if (rc == 0)
+        *map = m;
+    else if (m != NULL)
         map_delete(m);
-        return rc;
-    }
-    *map = m;
-    return 0;
+    return rc;
 }
 
 /* Whether this process and thread may use the map. */
@@ -152,10 +171,16 @@ check_user(struct pool_map *map, const char *who)
     return rc;
 }
 
+/* In a callback of a call that waits, that call does the rest. */
 void
 pool_map_free(pool_map_t *map)
 {
-    if (map != NULL && check_user(map, "pool_map_free") == 0)
+    if (map == NULL || map->freed || check_user(map, "pool_map_free") < 0)
+        return;
+    map->freed = map->busy;
+    if (map->busy)
+        cancel(map);
+    else
         map_delete(map);
 }
 
@@ -248,14 +273,17 @@ next_chunk(struct pool_map *map, const struct wait *wait,
 }
 
 static int
-await(struct pool__map_chunk *chunk, const struct wait *wait)
+await(struct pool_map *map, struct pool__map_chunk *chunk,
+    const struct wait *wait)
 {
     const void *data = NULL;
 
-    if (chunk->settled || chunk->code != 0)
+    if (map->freed || chunk->settled || chunk->code != 0)
         return 0;
     int rc = pool_future_bytes(
         chunk->future, left_ms(wait), &data, &chunk->data_size);
+    if (map->freed)
+        return 0;
     if (rc == POOL_ETIMEDOUT)
         return not_yet(wait);
     if (rc == POOL_EDEADLK)
@@ -371,8 +399,8 @@ next_item(
     forget_last(map);
     int rc = next_chunk(map, &wait, &chunk);
     if (rc == 0)
-        rc = await(chunk, &wait);
-    if (rc < 0)
+        rc = await(map, chunk, &wait);
+    if (rc < 0 || map->freed)
         return rc;
     bool fresh = chunk->taken == 0;
     rc = take_item(map, chunk, data, size);
@@ -398,8 +426,18 @@ pool_map_next(pool_map_t *map, int timeout_ms, const char *format, ...)
     int rc = check_user(map, "pool_map_next");
     if (rc == 0)
         rc = pool__check_timeout(timeout_ms, "pool_map_next");
-    if (rc == 0)
-        rc = next_item(map, timeout_ms, &data, &size);
+    if (rc == 0 && map->busy)
+        rc = pool__fail(POOL_EBUSY, "pool_map_next: inside another call of it");
+    if (rc < 0)
+        return rc;
+    map->busy = true;
+    rc = next_item(map, timeout_ms, &data, &size);
+    map->busy = false;
+    if (map->freed) {
+        map_delete(map);
+        return pool__fail(
+            POOL_ECANCELED, "pool_map_next: the map was freed meanwhile");
+    }
     if (rc < 0)
         return rc;
     va_start(args, format);

@@ -21,6 +21,25 @@ pool__map_chunk_delete(struct pool__map_chunk *chunk)
     pool__free(chunk);
 }
 
+/* A task of SIZE bytes. The core is entered, so that the pool stays. */
+static int
+submit_bytes(struct pool_map *map, pool_fn fn, const uint8_t *bytes,
+    size_t size, pool_future_t **future)
+{
+    struct pool *pool = map->core->pool;
+    struct pool_future *task;
+
+    if (pool == NULL)
+        return pool__fail(POOL_ESHUTDOWN, "pool_map: the pool is destroyed");
+    int rc =
+        pool__task_prepare(pool, "pool_map", fn, size, NULL, &map->task, &task);
+    if (rc < 0)
+        return rc;
+    pool__move(pool__task_data(task), bytes, size);
+    pool__task_start(pool, task, fn, future);
+    return 0;
+}
+
 /* Give the bytes of a closed chunk to the pool. One item is a plain task. */
 static int
 submit(struct pool_map *map, struct pool__map_chunk *chunk,
@@ -31,9 +50,6 @@ submit(struct pool_map *map, struct pool__map_chunk *chunk,
     pool_fn fn = pool__map_run;
     uint64_t one;
 
-    if (map->core->pool == NULL)
-        return map->refused = pool__fail(
-                   POOL_ESHUTDOWN, "pool_map: the pool is destroyed");
     if (chunk->count == 1) {
         memcpy(&one, bytes + skip - sizeof one, sizeof one);
         bytes += skip;
@@ -41,8 +57,12 @@ submit(struct pool_map *map, struct pool__map_chunk *chunk,
         fn = map->fn;
     }
     map->task.wait_ms = wait_ms;
-    return map->refused = pool_submit_bytes(
-               map->core->pool, &chunk->future, &map->task, fn, bytes, size);
+    int rc = pool__enter(map->core, "pool_map");
+    if (rc == 0) {
+        rc = submit_bytes(map, fn, bytes, size, &chunk->future);
+        pool__leave(map->core);
+    }
+    return map->refused = rc;
 }
 
 /* The pool does not take a chunk now: keep it. */
@@ -83,10 +103,9 @@ static void
 close_chunk(struct pool_map *map)
 {
     struct pool__map_chunk *chunk = map->open;
-    struct pool__map_head head = {.count = (uint32_t)chunk->count, .tries = 1};
+    struct pool__map_head head = {
+        .count = (uint32_t)chunk->count, .tries = 1, .fn = map->reference};
 
-    if (map->core->pool != NULL) /* it was destroyed: the chunk is refused */
-        head.fn = pool__refer(map->core->pool, (uintptr_t)map->fn);
     map->open = NULL;
     pool__list_append(&map->chunks, &chunk->node);
     if (chunk->code != 0)
@@ -265,7 +284,7 @@ pool__map_refill(struct pool_map *map, bool first)
 {
     int rc = 0;
 
-    while (rc == 0 && !map->ended && !is_over(map) &&
+    while (rc == 0 && !map->ended && !map->freed && !is_over(map) &&
            map->inputs - map->taken < map->ahead)
         rc = take_input(map);
     if (map->open != NULL && map->open->count != 0 &&

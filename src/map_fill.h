@@ -27,6 +27,7 @@ struct pool__map_chunk {
 struct pool_map {
     struct pool__core *core; /* held */
     pool_fn fn;
+    uint64_t reference; /* to fn, for the workers */
     pool_input_fn input;
     void *data; /* of input */
     pool_task_options_t task;
@@ -44,6 +45,8 @@ struct pool_map {
     const pool_failure_t *last; /* of the item given last */
     pool_failure_t failure;
     struct pool__error error; /* its message */
+    bool busy;                /* in a call, which may call back */
+    bool freed;               /* there */
 };
 
 static inline struct pool__map_chunk *

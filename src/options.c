@@ -242,6 +242,16 @@ take_table(struct pool *pool, const pool_options_t *o)
     t->max_failures = limit_or(o->max_start_failures, FAILURES_DEFAULT);
 }
 
+/* Those of which min_workers may be as many. A serial pool has one, whatever
+ * the program asks for. */
+static int
+most_workers(const struct pool *pool, const pool_options_t *o)
+{
+    if (o->backend != POOL_SERIAL)
+        return pool->workers;
+    return o->workers != 0 ? o->workers : POOL_MAX_WORKERS;
+}
+
 int
 pool__options_take(struct pool *pool, const pool_options_t *o)
 {
@@ -267,7 +277,7 @@ pool__options_take(struct pool *pool, const pool_options_t *o)
     take_table(pool, o);
     take_worker(pool, o);
     pool->spin_most_ns = (uint64_t)limit_or(o->spin_us, SPIN_DEFAULT_US) * 1000;
-    if (pool->sched.policy.min_workers < o->min_workers)
+    if (o->min_workers > most_workers(pool, o))
         return bad("min_workers", o->min_workers);
     return 0;
 }

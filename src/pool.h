@@ -54,9 +54,9 @@ struct pool {
         bool heard;   /* the loop has run since it was opened */
         uv_poll_t handle;
     } alarm;
-    bool found;          /* replies stood in memory in its last turn */
-    struct {             /* see drive_host.c */
-        uv_poll_t *poll; /* of our loop's descriptor, in the host's */
+    bool found;                /* replies stood in memory in its last turn */
+    struct {                   /* see drive_host.c */
+        uv_poll_t *poll;       /* of our loop's descriptor, in the host's */
         uv_prepare_t *prepare; /* NULL: they are being closed, and this one */
         uv_prepare_t *last;    /* is the last */
         uv_idle_t *idle;       /* active: the host's loop does not sleep */
@@ -237,6 +237,12 @@ void pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
 /* ---- submit.c --------------------------------------------------------------
  */
 
+/* 0, or POOL_EINVAL and the member that is wrong. */
+int pool__task_options_check(
+    const pool_task_options_t *options, const char *who);
+/* Whether the pool takes a task with SIZE bytes of arguments, unless it is
+ * full: 0, POOL_ESHUTDOWN, POOL_EBROKEN or POOL_ETOOBIG. */
+int pool__submit_check(struct pool *pool, const char *who, size_t size);
 /* A new task for fn with SIZE bytes of room, or with the caller's block; it
  * must be started next, or unmade. The pool is entered. */
 int pool__task_prepare(struct pool *pool, const char *who, pool_fn fn,

@@ -45,8 +45,8 @@ await_room(struct pool *pool, const char *who, int wait_ms, uint64_t end)
     return pool__drive(pool, has_room, pool, wait_ms, who);
 }
 
-static int
-check_submit(struct pool *pool, const char *who, size_t size)
+int
+pool__submit_check(struct pool *pool, const char *who, size_t size)
 {
     if (pool->shut)
         return pool__fail(POOL_ESHUTDOWN, "%s: the pool is shut down", who);
@@ -90,13 +90,13 @@ admit(struct pool *pool, const char *who, pool_fn fn, size_t size, int wait_ms)
 {
     uint64_t end =
         wait_ms > 0 ? pool__now_ns() + (uint64_t)wait_ms * 1000000 : 0;
-    int rc = fn != NULL ? check_submit(pool, who, size)
+    int rc = fn != NULL ? pool__submit_check(pool, who, size)
                         : pool__fail(POOL_EINVAL, "%s: fn is NULL", who);
 
     while (rc == 0 && is_full(pool)) {
         rc = await_room(pool, who, wait_ms, end);
         if (rc == 0)
-            rc = check_submit(pool, who, size);
+            rc = pool__submit_check(pool, who, size);
     }
     return rc;
 }
@@ -277,8 +277,8 @@ bad_option(const char *who, const char *member, long value)
     return pool__fail(POOL_EINVAL, "%s: options.%s is %ld", who, member, value);
 }
 
-static pool__apart int
-check_options(const pool_task_options_t *o, const char *who)
+pool__apart int
+pool__task_options_check(const pool_task_options_t *o, const char *who)
 {
     if (o->size != sizeof *o)
         return pool__fail(POOL_EINVAL,
@@ -304,7 +304,7 @@ enter(pool_t *pool, const pool_task_options_t *options, const char *who)
     int rc = pool__enter_pool(pool, who);
 
     if (rc == 0 && pool__unlikely(options != NULL) &&
-        (rc = check_options(options, who)) < 0)
+        (rc = pool__task_options_check(options, who)) < 0)
         pool__leave(pool->core);
     return rc;
 }

@@ -311,10 +311,12 @@ unlink_all(struct wait *w, const char *who)
     for (size_t i = 0; i < w->open; i++) {
         struct pool_future *f = w->links[i].future;
         struct pool__core *core = f->core;
-        if (pool__enter(core, who) < 0)
-            continue;
+        bool entered = pool__enter(core, who) == 0;
+        /* Not so where a callback has forked: then all this is the child's. */
         if (!pool__task_settled(f))
             pool__task_unwatch(f, &w->links[i].watcher);
+        if (!entered)
+            continue;
         pool__task_unref(f);
         pool__leave(core);
     }
