@@ -575,11 +575,12 @@ POOL_API int pool_wait(pool_future_t *const *futures, size_t n, int mode,
 POOL_API int pool_as_completed(
     pool_completed_t **completed, pool_future_t *const *futures, size_t n);
 
-/* The next future that has settled.
+/* The next future that has settled. One thread at a time, callbacks included;
+ * another may free it meanwhile.
  * timeout_ms: 0 polls, -1 waits for ever.
  * future: out; borrowed from the array.
  * Errors: POOL_ENOENT (each has been given); POOL_ETIMEDOUT; POOL_EDEADLK;
- *   POOL_ECANCELED (a callback that ran in here has freed it).
+ *   POOL_ECANCELED (it was freed meanwhile).
  * Thread: the owner. Blocks: up to the timeout. */
 POOL_API int pool_as_completed_next(
     pool_completed_t *completed, int timeout_ms, pool_future_t **future);
@@ -626,7 +627,8 @@ POOL_API int pool_map(pool_t *pool, pool_map_t **map,
     const pool_map_options_t *options, pool_fn fn, pool_input_fn input,
     void *data);
 
-/* Wait for the next result and read it.
+/* Wait for the next result and read it. A map is one thread's at a time,
+ * callbacks included.
  * timeout_ms: 0 polls, -1 waits for ever.
  * format, ...: as in pool_future_result.
  * Errors: POOL_ENOENT (no more results); POOL_ETIMEDOUT (this wait: the result

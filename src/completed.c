@@ -191,6 +191,6 @@ pool_as_completed_free(pool_completed_t *c)
     if (c == NULL || !is_ours(c))
         return;
     pool__store(&c->freed, true);
-    pool__gate_signal(&c->gate);
+    pool__gate_wake(&c->gate, "pool_as_completed_free");
     unref(c);
 }

@@ -225,8 +225,11 @@ on_last_closed(uv_handle_t *handle)
     struct pool *pool = handle->data;
 
     pool__free(handle);
-    if (pool == NULL || is_foreign(pool))
-        return; /* in a forked child, which may have destroyed its copy */
+    if (pool == NULL)
+        return; /* in a forked child that has destroyed its copy */
+    pool->host.last = NULL;
+    if (is_foreign(pool))
+        return;
     struct pool__core *core = pool->core;
     void (*on_closed)(void *) = pool->on_closed;
     void *data = pool->closed_data;

@@ -83,6 +83,7 @@ cancel(struct pool_map *map)
 static void
 map_delete(struct pool_map *map)
 {
+    map->busy = map->freed = true; /* for callbacks that cancelling brings */
     if (map->open != NULL)
         pool__map_chunk_delete(map->open);
     cancel(map);
@@ -272,22 +273,35 @@ next_chunk(struct pool_map *map, const struct wait *wait,
     return rc == POOL_EDEADLK ? would_wait() : end_with(map, rc);
 }
 
+/* The first chunk has settled, or a callback has freed the map. */
+static bool
+has_come(void *data)
+{
+    const struct pool_map *map = data;
+
+    return map->freed || pool__task_settled(pool__map_first(map)->future);
+}
+
 static int
 await(struct pool_map *map, struct pool__map_chunk *chunk,
     const struct wait *wait)
 {
+    struct pool__gate gate = {.cores = &map->core, .count = 1, .event = -1};
     const void *data = NULL;
 
     if (map->freed || chunk->settled || chunk->code != 0)
         return 0;
-    int rc = pool_future_bytes(
-        chunk->future, left_ms(wait), &data, &chunk->data_size);
+    int rc =
+        pool__gate_wait(&gate, has_come, map, left_ms(wait), "pool_map_next");
     if (map->freed)
         return 0;
     if (rc == POOL_ETIMEDOUT)
         return not_yet(wait);
     if (rc == POOL_EDEADLK)
         return would_wait();
+    if (rc < 0)
+        return rc;
+    rc = pool_future_bytes(chunk->future, 0, &data, &chunk->data_size);
     if (rc < 0 && pool_future_failure(chunk->future) == NULL &&
         !pool_future_cancelled(chunk->future))
         return rc; /* of the wait */

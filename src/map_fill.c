@@ -33,6 +33,10 @@ submit_bytes(struct pool_map *map, pool_fn fn, const uint8_t *bytes,
         return pool__fail(POOL_ESHUTDOWN, "pool_map: the pool is destroyed");
     int rc =
         pool__task_prepare(pool, "pool_map", fn, size, NULL, &map->task, &task);
+    if (rc == 0 && map->freed) { /* it was waited for room */
+        pool__task_unmake(task);
+        return pool__fail(POOL_ECANCELED, "pool_map: the map was freed");
+    }
     if (rc < 0)
         return rc;
     pool__move(pool__task_data(task), bytes, size);

@@ -290,6 +290,8 @@ int pool__gate_open(struct pool__gate *gate, pool_future_t *const *futures,
 void pool__gate_close(struct pool__gate *gate);
 /* A watcher has fired: wake who waits. */
 void pool__gate_signal(struct pool__gate *gate);
+/* The same for another reason than a watcher. No core is entered. */
+void pool__gate_wake(struct pool__gate *gate, const char *who);
 /* Wait for done(data), which is asked in this thread or under a pool's lock. */
 int pool__gate_wait(struct pool__gate *gate, bool (*done)(void *), void *data,
     int timeout_ms, const char *who);

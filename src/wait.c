@@ -110,6 +110,18 @@ pool__gate_signal(struct pool__gate *gate)
         pool__bell_ring(gate->event);
 }
 
+void
+pool__gate_wake(struct pool__gate *gate, const char *who)
+{
+    for (size_t i = 0; i < gate->count; i++) {
+        if (pool__enter(gate->cores[i], who) < 0)
+            continue;
+        gate->cores[i]->wake = true; /* who waits there is asked */
+        pool__leave(gate->cores[i]);
+    }
+    pool__gate_signal(gate);
+}
+
 /* ---- several pools at once --------------------------------------------------
  */
 
@@ -312,7 +324,10 @@ unlink_all(struct wait *w, const char *who)
         struct pool_future *f = w->links[i].future;
         struct pool__core *core = f->core;
         bool entered = pool__enter(core, who) == 0;
-        /* Not so where a callback has forked: then all this is the child's. */
+        /* Not so where a callback has forked: then all this is the child's,
+         * unless another thread was at it (see forget() in close.c). */
+        if (!entered && core->threaded)
+            continue;
         if (!pool__task_settled(f))
             pool__task_unwatch(f, &w->links[i].watcher);
         if (!entered)

@@ -152,6 +152,56 @@ wait_beside(pool_done_fn callback)
     return rc;
 }
 
+/* "t": waits until the word at that address is set. */
+static int
+task_await(pool_call_t *call)
+{
+    uint64_t address;
+    int rc = pool_call_args(call, "t", &address);
+
+    return rc < 0 ? rc : !test_await((const int *)(uintptr_t)address, 1);
+}
+
+static int *waiting; /* shared with workers */
+
+/* The main thread sleeps in its wait. */
+static void
+end_it_meanwhile(pool_future_t *future, void *data)
+{
+    while (!__atomic_load_n(waiting, __ATOMIC_ACQUIRE) ||
+           test_state(getpid()) != 'S')
+        (void)poll(NULL, 0, 1);
+    end_it(future, data);
+}
+
+/* Another pool's thread ends it: who waits on this pool alone is woken. */
+static void
+another_thread_ends_what_waits(int unused)
+{
+    pool_future_t *hangs, *f, *next;
+
+    (void)unused;
+    test_begin();
+    waiting = test_shared(sizeof *waiting);
+    pool_t *pool = open_pool(POOL_FORK, POOL_DRIVE_THREAD, NULL);
+    pool_t *other = open_pool(POOL_FORK, POOL_DRIVE_THREAD, NULL);
+    ck_assert_int_eq(pool_submit(pool, &hangs, task_hang, ""), 0);
+    ck_assert_int_eq(pool_as_completed(&completed, &hangs, 1), 0);
+    ck_assert_int_eq(
+        pool_submit(other, &f, task_await, "t", (uint64_t)(uintptr_t)waiting),
+        0);
+    ck_assert_int_eq(
+        pool_future_add_done_callback(f, end_it_meanwhile, NULL), 0);
+    __atomic_store_n(waiting, 1, __ATOMIC_RELEASE);
+    ck_assert_int_eq(
+        pool_as_completed_next(completed, -1, &next), POOL_ECANCELED);
+    pool_future_free(f);
+    pool_future_free(hangs);
+    pool_destroy(other);
+    pool_destroy(pool);
+    test_end();
+}
+
 static void
 a_callback_takes_what_is_waited_for(int unused)
 {
@@ -275,7 +325,7 @@ free_inside(pool_future_t *future, void *data)
 
 /* The map waits behind another task, whose callback does that. */
 static int
-map_beside(pool_done_fn callback)
+map_beside(pool_fn fn, pool_done_fn callback)
 {
     pool_map_options_t options = POOL_MAP_OPTIONS_INIT;
     pool_t *pool = test_pool(1);
@@ -285,8 +335,7 @@ map_beside(pool_done_fn callback)
     options.buffersize = 2;
     ck_assert_int_eq(pool_submit(pool, &f, task_seven, ""), 0);
     ck_assert_int_eq(pool_future_add_done_callback(f, callback, NULL), 0);
-    ck_assert_int_eq(
-        pool_map(pool, &map, &options, task_double, more, NULL), 0);
+    ck_assert_int_eq(pool_map(pool, &map, &options, fn, more, NULL), 0);
     int rc = pool_map_next(map, PATIENCE_MS, "d", &y);
     ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), 0);
     if (rc != POOL_ECANCELED)
@@ -301,9 +350,9 @@ a_callback_uses_the_map_that_waits(int unused)
 {
     (void)unused;
     test_begin();
-    ck_assert_int_eq(map_beside(next_inside), 0);
+    ck_assert_int_eq(map_beside(task_double, next_inside), 0);
     ck_assert_int_eq(inner, POOL_EBUSY);
-    ck_assert_int_eq(map_beside(free_inside), POOL_ECANCELED);
+    ck_assert_int_eq(map_beside(task_hang, free_inside), POOL_ECANCELED);
     test_end();
 }
 
@@ -370,6 +419,7 @@ static const struct test tests[] = {
     {"a_serial_pool_takes_min_workers", a_serial_pool_takes_min_workers},
     {"a_callback_takes_what_is_waited_for",
         a_callback_takes_what_is_waited_for},
+    {"another_thread_ends_what_waits", another_thread_ends_what_waits},
     {"a_child_ends_what_waits", a_child_ends_what_waits},
     {"a_child_comes_out_of_a_wait", a_child_comes_out_of_a_wait},
     {"a_callback_uses_the_map_that_waits", a_callback_uses_the_map_that_waits},
