@@ -120,8 +120,9 @@ pool__close_finish(struct pool *pool)
 {
     if (pool->drive == POOL__DRIVE_SERIAL)
         retire_here(pool);
-    else
-        (void)pool__drive(pool, is_closed, pool, -1, "pool_destroy");
+    else if (pool__drive(pool, is_closed, pool, -1, "pool_destroy") ==
+             POOL_EFORKED)
+        return;
     free_pool(pool);
 }
 
@@ -170,6 +171,8 @@ forget(struct pool *pool)
 {
     struct pool__core *core = pool->core;
 
+    if (pool->driving)
+        return; /* a callback has forked: who called it looks at the copy */
     if (core->threaded && pthread_mutex_trylock(&core->lock) != 0)
         return; /* the fork came while its state was being changed */
     if (pool->drive != POOL__DRIVE_SERIAL) {

@@ -101,21 +101,17 @@ host_turn(struct pool *pool)
 {
     pool__budget_begin(BUDGET_NS);
     pool__turn_over(pool);
-    look_on(pool);
+    if (!pool__is_foreign(pool))
+        look_on(pool);
     uint64_t used = pool__budget_close();
+    if (pool__is_foreign(pool))
+        return;
     pool__alarm_set(pool);
     measure(pool, used);
     if (pool->closing && pool__close_done(pool))
         pool__host_close(pool);
     else
         pool__host_keep(pool);
-}
-
-/* A forked child may run its copy of the host's loop. */
-static bool
-is_foreign(const struct pool *pool)
-{
-    return pool->core->stamp != pool__owner_stamp();
 }
 
 /* The poll stays: to stop it would be felt in the parent, where the child has
@@ -143,7 +139,7 @@ on_readable(uv_poll_t *handle, int status, int events)
 
     (void)status;
     (void)events;
-    if (pool != NULL && !is_foreign(pool))
+    if (pool != NULL && !pool__is_foreign(pool))
         host_turn(pool);
 }
 
@@ -160,7 +156,7 @@ on_prepare(uv_prepare_t *handle)
 {
     struct pool *pool = handle->data;
 
-    if (is_foreign(pool)) {
+    if (pool__is_foreign(pool)) {
         (void)pool__host_forget(pool);
         return;
     }
@@ -171,7 +167,8 @@ on_prepare(uv_prepare_t *handle)
     }
     uint64_t before = settled(pool);
     host_turn(pool);
-    if (settled(pool) != before && pool->host.prepare != NULL)
+    if (!pool__is_foreign(pool) && settled(pool) != before &&
+        pool->host.prepare != NULL)
         uv_idle_start(pool->host.idle, on_idle);
 }
 
@@ -228,7 +225,7 @@ on_last_closed(uv_handle_t *handle)
     if (pool == NULL)
         return; /* in a forked child that has destroyed its copy */
     pool->host.last = NULL;
-    if (is_foreign(pool))
+    if (pool__is_foreign(pool))
         return;
     struct pool__core *core = pool->core;
     void (*on_closed)(void *) = pool->on_closed;

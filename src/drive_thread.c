@@ -283,6 +283,8 @@ supervise(void *arg)
     core->thread = pool__thread();
     while (!pool->closing || !pool__close_done(pool)) {
         pool__turn_over(pool);
+        if (pool__is_foreign(pool))
+            return NULL; /* a callback has forked, and came back */
         if (pool->closing && pool__close_done(pool))
             break;
         pool__wake_waiters(core);

@@ -43,6 +43,8 @@ pool__leave_slowly(struct pool__core *core)
 {
     bool threaded = core->threaded;
 
+    if (core->stamp != pool__owner_stamp())
+        return; /* a callback has forked: it is the child's copy */
     if (!core->wake) {
         pthread_mutex_unlock(&core->lock);
         return;
@@ -71,7 +73,7 @@ pool__unlock(struct pool__core *core)
 void
 pool__lock(struct pool__core *core)
 {
-    if (core->threaded)
+    if (core->threaded && core->stamp == pool__owner_stamp())
         pthread_mutex_lock(&core->lock);
     pool__budget_pause(false);
 }

@@ -71,7 +71,7 @@ run(struct pool *pool, uv_run_mode mode)
     uv_update_time(&pool->loop); /* the program may have been away */
     housekeeping(pool);
     pool__sched_flush(&pool->sched);
-    if (!is_heard(pool))
+    if (!is_heard(pool) || pool__is_foreign(pool))
         return false;
     pool->stale = false;
     pool->found = pool__look(pool, mode == UV_RUN_ONCE);
@@ -85,6 +85,8 @@ run(struct pool *pool, uv_run_mode mode)
 void
 pool__turn(struct pool *pool, uv_run_mode mode)
 {
+    if (pool__is_foreign(pool))
+        return;
     pool->driving = true;
     if (run(pool, mode))
         pool__tell(pool);
@@ -104,7 +106,8 @@ pool__turn_over(struct pool *pool)
 {
     do
         pool__turn(pool, UV_RUN_NOWAIT);
-    while (pool__has_work(pool) && !pool__budget_over());
+    while (pool__has_work(pool) && !pool__budget_over() &&
+           !pool__is_foreign(pool));
 }
 
 /* ---- caller drive -------------------------------------------------------- */
@@ -135,6 +138,8 @@ pool__drive_once(struct pool *pool)
     if (pool->driving || pool->drive != POOL__DRIVE_CALLER)
         return;
     pool__turn(pool, UV_RUN_NOWAIT);
+    if (pool__is_foreign(pool))
+        return;
     pool->driving = true;
     pool__sched_look(&pool->sched);
     pool__tell(pool);
@@ -174,8 +179,11 @@ drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
             continue;
         pool__turn(
             pool, timeout_ms == 0 || found ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-    } while (!done(data) && !pool->timed_out && timeout_ms != 0);
+    } while (!done(data) && !pool->timed_out && timeout_ms != 0 &&
+             !pool__is_foreign(pool));
     end_wait(pool);
+    if (pool__is_foreign(pool))
+        return POOL_EFORKED;
     if (done(data))
         return 0;
     pool__drive_once(pool); /* what came in the same instant wins */
@@ -211,12 +219,16 @@ pool__drive(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms,
         rc = pool__thread_wait(pool, done, data, timeout_ms);
     if (rc == POOL_ETIMEDOUT)
         pool__fail(rc, "%s: not within %d ms", who, timeout_ms);
+    if (rc == POOL_EFORKED)
+        pool__fail(rc, "%s: in a process that a callback has forked", who);
     return rc;
 }
 
 void
 pool__settle_down(struct pool *pool)
 {
+    if (pool__is_foreign(pool))
+        return;
     switch (pool->drive) {
     case POOL__DRIVE_THREAD:
         if (pool->core->thread != pool__thread())
@@ -234,6 +246,8 @@ pool__settle_down(struct pool *pool)
         pool->driving = true;
         pool__tell(pool);
         pool->driving = false;
+        if (pool__is_foreign(pool))
+            break;
         if (pool->alarm.fd >= 0 && !pool->alarm.heard)
             pool__turn(pool, UV_RUN_NOWAIT);
         if (pool->closing)
@@ -286,9 +300,12 @@ poll_once(struct pool *pool, int timeout_ms)
     pool__turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     end_wait(pool);
     pool__drive_once(pool);
-    while (pool->stale) /* a sleeper must hear of what is watched now */
-        pool__turn(pool, UV_RUN_NOWAIT);
-    return 0;
+    while (pool->stale && !pool__is_foreign(pool)) /* a sleeper must hear of */
+        pool__turn(pool, UV_RUN_NOWAIT);           /* what is watched now */
+    return pool__is_foreign(pool)
+               ? pool__fail(POOL_EFORKED,
+                     "pool_poll: in a process that a callback has forked")
+               : 0;
 }
 
 int

@@ -177,7 +177,7 @@ pool__tell(struct pool *pool)
         struct pool__notice *notice =
             pool__list_entry(node, struct pool__notice, node);
         notice->run(notice);
-        if (pool__budget_over())
+        if (pool__budget_over() || pool__is_foreign(pool))
             return;
     }
     tell_drain(pool);

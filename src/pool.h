@@ -129,6 +129,14 @@ pool__refer(const struct pool *pool, uintptr_t address)
 POOL__SHARED int pool__create_made(struct pool **pool,
     const pool_options_t *options, struct pool__forkserver *server);
 
+/* Whether this process was forked from the pool's, by a callback that came back
+ * perhaps: then nothing is done here any more, and nobody is told. */
+static inline bool
+pool__is_foreign(const struct pool *pool)
+{
+    return pool->core->stamp != pool__owner_stamp();
+}
+
 /* ---- loop.c: running the loop ------------------------------------------- */
 
 int pool__loop_open(struct pool *pool);

@@ -173,6 +173,11 @@ wait_across(struct pool__gate *gate, bool (*done)(void *), void *data,
                    : now < end    ? (int)((end - now + 999999) / 1000000)
                                   : 0;
         int sleep = drive_each(gate, set, left);
+        if (gate->cores[0]->stamp != pool__owner_stamp()) {
+            pool__free(set);
+            return pool__fail(POOL_EFORKED,
+                "%s: in a process that a callback has forked", who);
+        }
         if (done(data) || left == 0)
             break;
         sleep_on(gate, set, sleep);
