@@ -224,16 +224,17 @@ typedef struct pool_options {
  * host drive it returns once the forkserver is made.
  * Errors: POOL_EINVAL (a member out of range, named in pool_errmsg; thread
  *   drive with POOL_START_FORK or with a loop); POOL_EFORMAT and POOL_ETOOBIG
- *   (initializer_arguments that are not encoded, or above 256 MiB); POOL_EMFILE
- * (5 descriptors a worker do not fit under RLIMIT_NOFILE: the message names
- * both numbers); POOL_ENOTSUP (pools nested deeper than POOL_MAX_DEPTH;
- * POOL_START_FORK without pidfds); -EAGAIN, POOL_ENOMEM or another errno where
- * processes or descriptors could not be had; POOL_EBROKEN (workers die before
- * they are ready; the message has what the initializer said). On error nothing
- * is left behind. Ownership: the caller ends it with pool_destroy or
- * pool_close. Thread: the creating thread owns the pool; in host drive it is
- * the loop's. Blocks: until min_workers are ready; in host drive for one fork
- * (with POOL_START_FORK, for min_workers of them). */
+ *   (initializer_arguments that are not encoded, or above 256 MiB);
+ *   POOL_EMFILE (5 descriptors a worker do not fit under RLIMIT_NOFILE: the
+ *   message names both numbers); POOL_ENOTSUP (pools nested deeper than
+ *   POOL_MAX_DEPTH; POOL_START_FORK without pidfds); -EAGAIN, POOL_ENOMEM or
+ *   another errno where processes or descriptors could not be had;
+ *   POOL_EBROKEN (workers die before they are ready; the message has what the
+ *   initializer said). On error nothing is left behind.
+ * Ownership: the caller ends it with pool_destroy or pool_close. Thread: the
+ * creating thread owns the pool; in host drive it is the loop's. Blocks: until
+ * min_workers are ready; in host drive for one fork (with POOL_START_FORK, for
+ * min_workers of them). */
 POOL_API int pool_create(pool_t **pool, const pool_options_t *options);
 
 /* pool_create with the backend that fits: MPI, where the program was started by
@@ -366,11 +367,11 @@ typedef struct pool_task_options {
  * format: of the arguments that follow; "" or NULL for none.
  * Errors: POOL_EINVAL (an unknown code in the format, a NULL string) and
  *   POOL_EFORMAT (a value that can't be encoded), with the position in
- *   pool_errmsg; POOL_ETOOBIG (above max_argument); POOL_EAGAIN (max_pending
- * reached), with wait_ms POOL_ETIMEDOUT, or POOL_EDEADLK in a callback and in
- * host drive; POOL_ESHUTDOWN; POOL_EBROKEN; POOL_ENOMEM. On error no task
- * exists. A function that the workers cannot know settles its future with
- *   POOL_ENOFUNC.
+ *   pool_errmsg; POOL_ETOOBIG (above max_argument); POOL_EAGAIN
+ *   (max_pending reached), with wait_ms POOL_ETIMEDOUT, or POOL_EDEADLK in a
+ *   callback and in host drive; POOL_ESHUTDOWN; POOL_EBROKEN; POOL_ENOMEM. On
+ *   error no task exists. A function that the workers cannot know settles its
+ *   future with POOL_ENOFUNC.
  * Ownership: arguments are copied before it returns; the future is the
  * caller's, ended by pool_future_free. Thread: the owner. Blocks: no, unless
  * wait_ms says so (on POOL_SERIAL it runs the task). Semantics:
@@ -634,10 +635,10 @@ POOL_API int pool_map(pool_t *pool, pool_map_t **map,
  * Errors: POOL_ENOENT (no more results); POOL_ETIMEDOUT (this wait: the result
  *   is still to come, call again); the item's own code, and the map goes on
  *   after it; POOL_EFORMAT (the item counts as taken); what input returned,
- *   once, and then POOL_ENOENT; POOL_EDEADLK; where a callback that runs in
- * here uses the map, POOL_EBUSY there, and POOL_ECANCELED here if it has freed
- * it. Ownership: text, bytes and arrays are the map's, valid until the next
- * call. Thread: the owner. Blocks: up to the timeout. */
+ *   once, and then POOL_ENOENT; POOL_EDEADLK; POOL_EBUSY (in a callback
+ *   that another call of it runs); POOL_ECANCELED (a callback has freed it).
+ * Ownership: text, bytes and arrays are the map's, valid until the next call.
+ * Thread: the owner. Blocks: up to the timeout. */
 POOL_API int pool_map_next(
     pool_map_t *map, int timeout_ms, const char *format, ...);
 

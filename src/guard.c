@@ -25,11 +25,17 @@ pool__refuse_timeout(int timeout_ms, const char *who)
 }
 
 int
+pool__refuse_process(const char *who)
+{
+    return pool__fail(
+        POOL_EFORKED, "%s: in a process that did not create the pool", who);
+}
+
+int
 pool__enter_slowly(struct pool__core *core, const char *who)
 {
     if (core->stamp != pool__owner_stamp())
-        return pool__fail(
-            POOL_EFORKED, "%s: in a process that did not create the pool", who);
+        return pool__refuse_process(who);
     if (core->threaded)
         pthread_mutex_lock(&core->lock);
     else if (core->thread != pool__thread())

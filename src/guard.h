@@ -44,6 +44,8 @@ static inline int pool__check_timeout(int timeout_ms, const char *who);
 int pool__enter_slowly(struct pool__core *core, const char *who);
 void pool__leave_slowly(struct pool__core *core);
 int pool__refuse_timeout(int timeout_ms, const char *who);
+/* POOL_EFORKED, and why. */
+int pool__refuse_process(const char *who);
 
 /* Whether it is this thread's, and no lock is needed. */
 static inline bool

@@ -220,7 +220,7 @@ pool__drive(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms,
     if (rc == POOL_ETIMEDOUT)
         pool__fail(rc, "%s: not within %d ms", who, timeout_ms);
     if (rc == POOL_EFORKED)
-        pool__fail(rc, "%s: in a process that a callback has forked", who);
+        pool__refuse_process(who);
     return rc;
 }
 
@@ -300,12 +300,10 @@ poll_once(struct pool *pool, int timeout_ms)
     pool__turn(pool, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     end_wait(pool);
     pool__drive_once(pool);
-    while (pool->stale && !pool__is_foreign(pool)) /* a sleeper must hear of */
-        pool__turn(pool, UV_RUN_NOWAIT);           /* what is watched now */
-    return pool__is_foreign(pool)
-               ? pool__fail(POOL_EFORKED,
-                     "pool_poll: in a process that a callback has forked")
-               : 0;
+    /* A sleeper must hear of what is watched now. */
+    while (pool->stale && !pool__is_foreign(pool))
+        pool__turn(pool, UV_RUN_NOWAIT);
+    return pool__is_foreign(pool) ? pool__refuse_process("pool_poll") : 0;
 }
 
 int

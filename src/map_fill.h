@@ -46,7 +46,7 @@ struct pool_map {
     pool_failure_t failure;
     struct pool__error error; /* its message */
     bool busy;                /* in a call, which may call back */
-    bool freed;               /* there */
+    bool freed;               /* by such a callback */
 };
 
 static inline struct pool__map_chunk *

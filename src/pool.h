@@ -57,11 +57,11 @@ struct pool {
     bool found;                /* replies stood in memory in its last turn */
     struct {                   /* see drive_host.c */
         uv_poll_t *poll;       /* of our loop's descriptor, in the host's */
-        uv_prepare_t *prepare; /* NULL: they are being closed, and this one */
-        uv_prepare_t *last;    /* is the last */
-        uv_idle_t *idle;       /* active: the host's loop does not sleep */
-        bool goes_on;          /* it is, with tasks unsettled */
-        bool busy;             /* keeps uv_run going */
+        uv_prepare_t *prepare; /* NULL: all are being closed */
+        uv_prepare_t *last; /* then: which is closed last; NULL: it has gone */
+        uv_idle_t *idle;    /* active: the host's loop does not sleep */
+        bool goes_on;       /* it is, with tasks unsettled */
+        bool busy;          /* keeps uv_run going */
         uint64_t turns, slips; /* of them, that took too long */
     } host;
     struct { /* see drive_thread.c */

@@ -175,8 +175,7 @@ wait_across(struct pool__gate *gate, bool (*done)(void *), void *data,
         int sleep = drive_each(gate, set, left);
         if (gate->cores[0]->stamp != pool__owner_stamp()) {
             pool__free(set);
-            return pool__fail(POOL_EFORKED,
-                "%s: in a process that a callback has forked", who);
+            return pool__refuse_process(who);
         }
         if (done(data) || left == 0)
             break;

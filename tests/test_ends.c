@@ -258,11 +258,67 @@ static void
 fork_here(pool_future_t *future, void *data)
 {
     struct fork_in *f = data;
+    pid_t pid = fork();
 
     (void)future;
-    f->pid = fork();
-    if (f->pid == 0)
+    if (pid == 0)
         pool_destroy(f->destroyed);
+    __atomic_store_n(&f->pid, pid, __ATOMIC_RELEASE);
+}
+
+enum way { ALL, FIRST_DESTROYED, POLL, TWO_POOLS, WAYS };
+
+/* Wait for f[0], which does not settle before f[1] has. */
+static int
+wait_in(enum way way, pool_t *pool, pool_future_t **f)
+{
+    int rc = 0;
+
+    switch (way) {
+    case ALL:
+        return pool_wait(f, 2, POOL_ALL_COMPLETED, PATIENCE_MS, NULL);
+    case FIRST_DESTROYED:
+        return pool_wait(f, 2, POOL_FIRST_COMPLETED, PATIENCE_MS, NULL);
+    case POLL:
+        while (rc == 0 && !pool_future_done(f[0]))
+            rc = pool_poll(pool, PATIENCE_MS);
+        return rc;
+    default: /* f[2] is another pool's */
+        return pool_wait(f, 3, POOL_ALL_COMPLETED, PATIENCE_MS, NULL);
+    }
+}
+
+static void
+fork_in_a_wait(enum way way)
+{
+    pool_t *pool = test_pool(2), *other = test_pool(1);
+    int *word = test_shared(sizeof *word), status = -1;
+    struct fork_in in = {way == FIRST_DESTROYED ? pool : NULL, -1};
+    pool_future_t *f[3];
+
+    for (int i = 0; i <= 2; i += 2)
+        ck_assert_int_eq(pool_submit(i == 0 ? pool : other, &f[i], task_await,
+                             "t", (uint64_t)(uintptr_t)word),
+            0);
+    ck_assert_int_eq(pool_submit(pool, &f[1], task_seven, ""), 0);
+    ck_assert_int_eq(pool_future_add_done_callback(f[1], fork_here, &in), 0);
+    int rc = wait_in(way, pool, f);
+    if (in.pid == 0) {
+        if (in.destroyed == NULL)
+            pool_destroy(pool);
+        __atomic_store_n(word, 1, __ATOMIC_RELEASE); /* now f[0] ends */
+        _exit(rc != POOL_EFORKED);
+    }
+    ck_assert_int_eq(rc, 0);
+    ck_assert_int_ne(in.pid, -1);
+    ck_assert_int_eq(waitpid(in.pid, &status, 0), in.pid);
+    ck_assert_int_eq(status, 0);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(pool_future_error(f[i], PATIENCE_MS), 0);
+        pool_future_free(f[i]);
+    }
+    pool_destroy(pool);
+    pool_destroy(other);
 }
 
 /* A child that a callback has forked comes out of the wait, with an error, and
@@ -270,37 +326,37 @@ fork_here(pool_future_t *future, void *data)
 static void
 a_child_comes_out_of_a_wait(int unused)
 {
-    pool_future_t *f[2];
+    (void)unused;
+    test_begin();
+    for (enum way way = ALL; way < WAYS; way++)
+        fork_in_a_wait(way);
+    test_end();
+}
+
+/* The child of the pool's thread is that thread alone, and ends with it. */
+static void
+a_child_of_the_pools_thread_ends(int unused)
+{
+    struct fork_in in = {NULL, -1};
+    pool_future_t *f;
+    pid_t pid = -1;
     int status = -1;
 
     (void)unused;
     test_begin();
-    for (int mode = POOL_ALL_COMPLETED; mode <= POOL_FIRST_COMPLETED; mode++) {
-        pool_t *pool = test_pool(2);
-        int *word = test_shared(sizeof *word);
-        struct fork_in in = {mode == POOL_FIRST_COMPLETED ? pool : NULL, -1};
-        ck_assert_int_eq(pool_submit(pool, &f[0], task_await, "t",
-                             (uint64_t)(uintptr_t)word),
-            0);
-        ck_assert_int_eq(pool_submit(pool, &f[1], task_seven, ""), 0);
-        ck_assert_int_eq(
-            pool_future_add_done_callback(f[1], fork_here, &in), 0);
-        int rc = pool_wait(f, 2, mode, PATIENCE_MS, NULL);
-        if (in.pid == 0) {
-            if (in.destroyed == NULL)
-                pool_destroy(pool);
-            __atomic_store_n(word, 1, __ATOMIC_RELEASE); /* now f[0] ends */
-            _exit(rc != POOL_EFORKED);
-        }
-        ck_assert_int_eq(rc, 0);
-        ck_assert_int_ne(in.pid, -1);
-        ck_assert_int_eq(waitpid(in.pid, &status, 0), in.pid);
-        ck_assert_int_eq(status, 0);
-        ck_assert_int_eq(pool_future_error(f[0], PATIENCE_MS), 0);
-        pool_future_free(f[0]);
-        pool_future_free(f[1]);
-        pool_destroy(pool);
-    }
+    int *word = test_shared(sizeof *word);
+    pool_t *pool = open_pool(POOL_FORK, POOL_DRIVE_THREAD, NULL);
+    ck_assert_int_eq(
+        pool_submit(pool, &f, task_await, "t", (uint64_t)(uintptr_t)word), 0);
+    ck_assert_int_eq(pool_future_add_done_callback(f, fork_here, &in), 0);
+    __atomic_store_n(word, 1, __ATOMIC_RELEASE);
+    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), 0);
+    while ((pid = __atomic_load_n(&in.pid, __ATOMIC_ACQUIRE)) == -1)
+        (void)poll(NULL, 0, 1);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status)); /* a leak checker has its own status */
+    pool_future_free(f);
+    pool_destroy(pool);
     test_end();
 }
 
@@ -441,6 +497,7 @@ static const struct test tests[] = {
     {"another_thread_ends_what_waits", another_thread_ends_what_waits},
     {"a_child_ends_what_waits", a_child_ends_what_waits},
     {"a_child_comes_out_of_a_wait", a_child_comes_out_of_a_wait},
+    {"a_child_of_the_pools_thread_ends", a_child_of_the_pools_thread_ends},
     {"a_callback_uses_the_map_that_waits", a_callback_uses_the_map_that_waits},
     {"a_pool_goes_under_a_map", a_pool_goes_under_a_map},
     {"a_map_of_nothing_is_checked", a_map_of_nothing_is_checked},
