@@ -270,7 +270,7 @@ enum way { ALL, FIRST_DESTROYED, POLL, TWO_POOLS, WAYS };
 
 /* Wait for f[0], which does not settle before f[1] has. */
 static int
-wait_in(enum way way, pool_t *pool, pool_future_t **f)
+wait_in(enum way way, pool_t *pool, pool_future_t **f, const struct fork_in *in)
 {
     int rc = 0;
 
@@ -280,7 +280,7 @@ wait_in(enum way way, pool_t *pool, pool_future_t **f)
     case FIRST_DESTROYED:
         return pool_wait(f, 2, POOL_FIRST_COMPLETED, PATIENCE_MS, NULL);
     case POLL:
-        while (rc == 0 && !pool_future_done(f[0]))
+        while (rc == 0 && in->pid == -1)
             rc = pool_poll(pool, PATIENCE_MS);
         return rc;
     default: /* f[2] is another pool's */
@@ -302,7 +302,7 @@ fork_in_a_wait(enum way way)
             0);
     ck_assert_int_eq(pool_submit(pool, &f[1], task_seven, ""), 0);
     ck_assert_int_eq(pool_future_add_done_callback(f[1], fork_here, &in), 0);
-    int rc = wait_in(way, pool, f);
+    int rc = wait_in(way, pool, f, &in);
     if (in.pid == 0) {
         if (in.destroyed == NULL)
             pool_destroy(pool);
