@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "call.h"
 #include "frame.h"
 #include "proto.h"
 #include "region.h"
@@ -548,6 +549,36 @@ a_stopped_only_worker(int unused)
     test_end();
 }
 
+/* It has forgotten how much it may return. */
+static int
+task_too_much(pool_call_t *call)
+{
+    static const char bytes[40];
+
+    call->max_result = sizeof bytes;
+    return pool_call_return_bytes(call, bytes, sizeof bytes);
+}
+
+/* Also a limit below what a task has room for is kept. */
+static void
+a_short_result_above_the_limit(int unused)
+{
+    pool_options_t options = POOL_OPTIONS_INIT;
+    pool_future_t *f;
+    pool_t *pool = NULL;
+
+    (void)unused;
+    test_begin();
+    options.workers = 1;
+    options.max_result = 16;
+    ck_assert_int_eq(pool_create(&pool, &options), 0);
+    ck_assert_int_eq(pool_submit(pool, &f, task_too_much, ""), 0);
+    ck_assert_int_eq(pool_future_error(f, PATIENCE_MS), POOL_EPROTO);
+    pool_future_free(f);
+    pool_destroy(pool);
+    test_end();
+}
+
 static const struct test tests[] = {
     {"every_lie", every_lie},
     {"neighbours_of_a_liar", neighbours_of_a_liar},
@@ -559,6 +590,7 @@ static const struct test tests[] = {
     {"claims_taken_back_escape_no_deadline",
         claims_taken_back_escape_no_deadline},
     {"a_stopped_only_worker", a_stopped_only_worker},
+    {"a_short_result_above_the_limit", a_short_result_above_the_limit},
     {NULL, NULL},
 };
 

@@ -676,6 +676,41 @@ a_child_destroys_its_copy(int unused)
     close_host_pool(pool, &loop);
 }
 
+static void
+fork_in_it(pool_future_t *future, void *pid)
+{
+    (void)future;
+    *(pid_t *)pid = fork();
+}
+
+/* A child that a callback has forked comes out of the loop, and takes nothing
+ * from its parent. */
+static void
+a_callback_forks_in_the_loop(int unused)
+{
+    uv_loop_t loop;
+    pool_t *pool = open_host_pool(&loop, 0);
+    pool_future_t *f[2];
+    pid_t pid = -1;
+    int status = -1;
+
+    (void)unused;
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pool_submit(pool, &f[i], task_double, "d", 1.0), 0);
+    ck_assert_int_eq(pool_future_add_done_callback(f[0], fork_in_it, &pid), 0);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    if (pid == 0)
+        _exit(0);
+    ck_assert_int_ne(pid, -1);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert(pool_future_done(f[i]));
+        pool_future_free(f[i]);
+    }
+    close_host_pool(pool, &loop);
+}
+
 struct forking {
     pool_t *pool;
     bool destroys; /* the child does, at once */
@@ -839,6 +874,7 @@ static const struct test tests[] = {
         a_host_loop_does_not_sleep_on_a_result},
     {"a_child_runs_its_copy_of_the_loop", a_child_runs_its_copy_of_the_loop},
     {"a_child_destroys_its_copy", a_child_destroys_its_copy},
+    {"a_callback_forks_in_the_loop", a_callback_forks_in_the_loop},
     {"a_child_of_a_pool_that_closes", a_child_of_a_pool_that_closes},
     {"a_last_result_is_taken", a_last_result_is_taken},
     {"a_reply_behind_a_line_of_log", a_reply_behind_a_line_of_log},
