@@ -6,8 +6,7 @@
 
 #include "codec.h"
 
-static uint64_t buffer[2 * DOUBLES]; /* aligned to 8 bytes */
-static pool_enc_t enc;
+static pool_enc_t enc; /* growable: its buffer is kept */
 
 static void
 check(int rc)
@@ -17,9 +16,18 @@ check(int rc)
 }
 
 static void
+begin(pool_dec_t *dec)
+{
+    size_t size;
+
+    check(pool_enc_finish(&enc, &size));
+    pool_dec_init(dec, pool_enc_data(&enc), size);
+}
+
+static void
 encode_records(void)
 {
-    pool_enc_init(&enc, buffer, sizeof buffer);
+    pool_enc_clear(&enc);
     for (size_t i = 0; i < RECORDS; i++) {
         const struct record *r = &records[i];
         pool_enc_array(&enc, 4);
@@ -28,7 +36,6 @@ encode_records(void)
         pool_enc_bool(&enc, r->fresh);
         pool_enc_text(&enc, r->name, r->length);
     }
-    check(pool_enc_finish(&enc, NULL));
 }
 
 static void
@@ -42,7 +49,7 @@ decode_records(double *sum)
     size_t size;
     bool fresh;
 
-    pool_dec_init(&dec, buffer, enc.size);
+    begin(&dec);
     for (size_t i = 0; i < RECORDS; i++) {
         check(pool_dec_array(&dec, &count));
         check(pool_dec_int(&dec, &id));
@@ -58,10 +65,9 @@ decode_records(double *sum)
 static void
 encode_doubles(void)
 {
-    pool_enc_init(&enc, buffer, sizeof buffer);
+    pool_enc_clear(&enc);
     for (size_t i = 0; i < DOUBLES; i++)
         pool_enc_double(&enc, doubles[i]);
-    check(pool_enc_finish(&enc, NULL));
 }
 
 static void
@@ -70,7 +76,7 @@ decode_doubles(double *sum)
     pool_dec_t dec;
     double x, total = 0;
 
-    pool_dec_init(&dec, buffer, enc.size);
+    begin(&dec);
     for (size_t i = 0; i < DOUBLES; i++) {
         check(pool_dec_double(&dec, &x));
         total += x;
@@ -82,9 +88,8 @@ decode_doubles(double *sum)
 static void
 encode_array(void)
 {
-    pool_enc_init(&enc, buffer, sizeof buffer);
+    pool_enc_clear(&enc);
     pool_enc_numbers(&enc, POOL_F64, doubles, DOUBLES);
-    check(pool_enc_finish(&enc, NULL));
 }
 
 static void
@@ -94,7 +99,7 @@ decode_array(double *sum)
     const void *elements;
     size_t count;
 
-    pool_dec_init(&dec, buffer, enc.size);
+    begin(&dec);
     check(pool_dec_numbers(&dec, POOL_F64, &elements, &count));
     *sum = codec_sum(elements, count);
     check(pool_dec_finish(&dec));
@@ -109,5 +114,8 @@ main(int argc, char **argv)
         {"array", encode_array, decode_array, DOUBLES},
     };
 
-    return codec_main(argc, argv, shapes, 3);
+    pool_enc_init_growable(&enc);
+    int rc = codec_main(argc, argv, shapes, 3);
+    pool_enc_free(&enc);
+    return rc;
 }

@@ -190,9 +190,9 @@ bench_drives(void)
                               thread_64 = {2, 64}, caller_1 = {0, 1},
                               thread_1 = {2, 1};
 
-    bench_pairs("throughput_host_vs_caller", "tasks/s", 3, drive_rate, &host,
+    bench_pairs("throughput_host_vs_caller", "tasks/s", 7, drive_rate, &host,
         "caller drive", drive_rate, &caller);
-    bench_pairs("throughput_thread_vs_caller", "tasks/s", 3, drive_rate,
+    bench_pairs("throughput_thread_vs_caller", "tasks/s", 7, drive_rate,
         &thread, "caller drive", drive_rate, &caller);
     bench_pairs("throughput_thread_w64_vs_caller", "tasks/s", 3, drive_rate,
         &thread_64, "caller drive", drive_rate, &caller_64);

@@ -8,7 +8,7 @@
 #include "bench.h"
 
 #define ROWS_MAX 96
-#define REPEATS_MAX 15
+#define REPEATS_MAX 31
 
 struct row {
     const char *name, *unit, *peer, *missing;

@@ -1,8 +1,8 @@
 /* forkpool codec: values to CBOR and back, bytes in and bytes out.
  *
- * This header stands alone: no pool, no I/O, no allocation, no global state
- * but the thread's last error message. A payload is a CBOR sequence
- * (RFC 8949, RFC 8742), so any CBOR tool reads it.
+ * This header stands alone: no pool, no I/O, no global state but the thread's
+ * last error message, and no allocation but a growable encoder's. A payload is
+ * a CBOR sequence (RFC 8949, RFC 8742), so any CBOR tool reads it.
  *
  * There are three ways in:
  *   formats   pool_encode("ids", ...) and pool_decode, one code a value
@@ -54,8 +54,9 @@
  * first byte at fault. It uses a constant amount of stack.
  *
  * Thread: every function may be called by any thread, on different encoders
- * and decoders at once. None blocks. None owns or frees memory: buffers stay
- * the caller's, and what a decoder hands out points into the caller's data.
+ * and decoders at once. None blocks. Only a growable encoder owns memory: other
+ * buffers stay the caller's, and what a decoder hands out points into the
+ * caller's data.
  */
 #ifndef FORKPOOL_CODEC_H
 #define FORKPOOL_CODEC_H
@@ -78,6 +79,7 @@ typedef struct pool_enc {
     size_t capacity;     /* bytes at base */
     size_t size;         /* bytes needed so far; may exceed capacity */
     int error;           /* the first error, 0 where none */
+    bool growable;       /* base is the encoder's own */
 } pool_enc_t;
 
 /* A cursor over encoded data. Its members are the library's. */
@@ -172,11 +174,35 @@ POOL_API int pool_check_utf8(const void *data, size_t size);
  * reported by pool_enc_finish. Thread: any. Blocks: no. */
 POOL_API void pool_enc_init(pool_enc_t *enc, void *buffer, size_t capacity);
 
+/* Begin an encoder with a buffer of its own that grows with what comes, where
+ * the size of a payload is not known before it is encoded. It takes no memory
+ * before the first value, then twice as much each time. Buffers of 2 MiB and
+ * more are offered huge pages. What finds no memory is POOL_ENOMEM, told by
+ * pool_enc_finish, and is counted all the same.
+ * Ownership: pool_enc_free gives the buffer back. Thread: any. Blocks: no. */
+POOL_API void pool_enc_init_growable(pool_enc_t *enc);
+
+/* Where an encoder's payload begins; pool_enc_finish says how far it goes. A
+ * growable one's is aligned as malloc's memory is, and NULL before its first
+ * value. Ownership: that of the buffer; a growable one moves when a value is
+ * appended, which must not lie in it. Thread: any. Blocks: no. */
+static inline const void *pool_enc_data(const pool_enc_t *enc);
+
+/* Forget an encoder's values and its error: it begins anew in the same buffer.
+ * Thread: any. Blocks: no. */
+static inline void pool_enc_clear(pool_enc_t *enc);
+
+/* End a growable encoder: its buffer is freed. It is empty then, as after
+ * pool_enc_init_growable. Does nothing where the buffer is the caller's.
+ * Thread: any. Blocks: no. */
+POOL_API void pool_enc_free(pool_enc_t *enc);
+
 /* The encoder's verdict. size receives the bytes that all values need, also
  * with POOL_ENOSPC; it may be NULL.
  * Errors: POOL_ENOSPC; POOL_EINVAL data is NULL with a size, or a wrong
  * buffer, or a simple value that does not exist; POOL_EFORMAT as in
- * pool_encode; POOL_ETOOBIG. The encoder may go on after it.
+ * pool_encode; POOL_ETOOBIG; POOL_ENOMEM a growable encoder found no memory.
+ * The encoder may go on after it.
  * Thread: any. Blocks: no. */
 POOL_API int pool_enc_finish(const pool_enc_t *enc, size_t *size);
 

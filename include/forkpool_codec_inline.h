@@ -13,6 +13,19 @@ pool__big_endian(uint64_t n)
 #endif
 }
 
+static inline const void *
+pool_enc_data(const pool_enc_t *enc)
+{
+    return enc->base;
+}
+
+static inline void
+pool_enc_clear(pool_enc_t *enc)
+{
+    enc->size = 0;
+    enc->error = 0;
+}
+
 /* A head of two bytes or more where there is room for the longest: written
  * whole, without a branch on the width; size moves on by the shortest form's
  * bytes. */

@@ -5,13 +5,38 @@
  * size has passed capacity nothing more is written, but counted on. */
 #include "dec.h"
 #include "error.h"
+#include "mem.h"
 #include "wire.h"
+
+#define SMALLEST ((size_t)256) /* bytes of a growable buffer */
 
 static void
 fail(pool_enc_t *enc, int code)
 {
     if (enc->error == 0)
         enc->error = code;
+}
+
+/* Room for enc->size bytes, of which the first USED are there. False: the
+ * buffer is the caller's, or there is no memory. */
+static bool
+grow(pool_enc_t *enc, size_t used)
+{
+    if (!enc->growable || used > enc->capacity)
+        return false;
+    size_t capacity = enc->capacity > 0 ? 2 * enc->capacity : SMALLEST;
+    capacity = enc->size > capacity ? enc->size : capacity;
+    void *block = pool__malloc_large(capacity);
+    if (block == NULL) {
+        fail(enc, POOL_ENOMEM);
+        return false;
+    }
+    if (used > 0)
+        memcpy(block, enc->base, used);
+    pool__free(enc->base);
+    enc->base = block;
+    enc->capacity = capacity;
+    return true;
 }
 
 /* Take n bytes; NULL where they are only counted. */
@@ -25,7 +50,9 @@ take(pool_enc_t *enc, size_t n)
         return NULL;
     }
     enc->size = at + n;
-    return enc->size <= enc->capacity ? enc->base + at : NULL;
+    if (enc->size > enc->capacity && !grow(enc, at))
+        return NULL;
+    return enc->base + at;
 }
 
 static void
@@ -49,10 +76,27 @@ pool_enc_init(pool_enc_t *enc, void *buffer, size_t capacity)
     enc->capacity = capacity < PTRDIFF_MAX ? capacity : PTRDIFF_MAX;
     enc->size = 0;
     enc->error = 0;
+    enc->growable = false;
     if (buffer == NULL && capacity > 0) {
         enc->capacity = 0;
         enc->error = POOL_EINVAL;
     }
+}
+
+void
+pool_enc_init_growable(pool_enc_t *enc)
+{
+    pool_enc_init(enc, NULL, 0);
+    enc->growable = true;
+}
+
+void
+pool_enc_free(pool_enc_t *enc)
+{
+    if (!enc->growable)
+        return;
+    pool__free(enc->base);
+    pool_enc_init_growable(enc);
 }
 
 int
