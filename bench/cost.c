@@ -162,7 +162,7 @@ bench_flatness(void)
     else
         bench_pairs("flatness_pending", "ns", 3, cost_with_pending, &most,
             "10^6 pending", cost_with_pending, &many);
-    bench_pairs("flatness_workers", "ns", 3, cost_with_workers, &crowd,
+    bench_pairs("flatness_workers", "ns", 5, cost_with_workers, &crowd,
         "2 workers", cost_with_workers, &two);
 }
 
@@ -265,7 +265,7 @@ bench_spawn_rss(void)
         bench_missing("spawn_vs_rss", "no memory", "not in a quick run");
         return;
     }
-    bench_pairs("spawn_vs_rss", "us", 3, respawn_beside, &after, "no memory",
+    bench_pairs("spawn_vs_rss", "us", 7, respawn_beside, &after, "no memory",
         respawn_beside, &never);
     bench_pairs("spawn_vs_rss_touched_before", "us", 1, respawn_beside, &before,
         "no memory", respawn_beside, &never);

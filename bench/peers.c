@@ -14,7 +14,8 @@
 struct peer {
     const char *row, *name;
     const char *command; /* with %zu, the number of tasks */
-    size_t tasks;        /* about a second of them */
+    size_t tasks;        /* half a second of them, or more */
+    int repeats;         /* the more, the nearer it comes to its bar */
 };
 
 /* What a program printed; 0: nothing. */
@@ -45,14 +46,15 @@ run_peer(const void *arg)
 /* In flight: what one worker can hold, and with more it is no faster; each peer
  * has as many as it is fastest with. */
 #define WINDOW 4096
-/* The pace changes within a second, by who else uses the machine. */
-#define REPEATS 15
+/* Half a second, as of the peers: the pace changes within one, by who else uses
+ * the machine. */
+#define TASKS 5000000
 
 static double
 run_library(const void *arg)
 {
     (void)arg;
-    return bench_noop(bench_quick ? 500000 : 1500000, WINDOW, 2);
+    return bench_noop(bench_quick ? TASKS / 10 : TASKS, WINDOW, 2);
 }
 
 /* Options of mpirun: more ranks than CPUs are allowed, and none is bound to a
@@ -64,23 +66,24 @@ bench_peers(void)
 {
     static const struct peer peers[] = {
         {"throughput_noop64_vs_zeromq", "ZeroMQ",
-            "test -x bench/peer_zeromq && bench/peer_zeromq %zu", 1000000},
+            "test -x bench/peer_zeromq && bench/peer_zeromq %zu", 1000000, 31},
         {"throughput_noop64_vs_nng", "nng",
-            "test -x bench/peer_nng && bench/peer_nng %zu", 10000},
+            "test -x bench/peer_nng && bench/peer_nng %zu", 10000, 7},
         {"throughput_noop64_vs_openmpi", "Open MPI",
             "test -x bench/peer_openmpi && " MPIRUN "bench/peer_openmpi %zu",
-            1000000},
+            1000000, 15},
         {"throughput_noop64_vs_uvwork", "uv_queue_work",
-            "test -x bench/peer_uvwork && bench/peer_uvwork %zu 2", 1000000},
+            "test -x bench/peer_uvwork && bench/peer_uvwork %zu 2", 2000000,
+            31},
         {"throughput_noop64_vs_uvwork_default", "uv_queue_work",
-            "test -x bench/peer_uvwork && bench/peer_uvwork %zu", 1000000},
+            "test -x bench/peer_uvwork && bench/peer_uvwork %zu", 1000000, 7},
         {"throughput_noop64_vs_processpool", "ProcessPoolExecutor",
-            "python3 " BENCH_SRCDIR "/peer_processpool.py %zu", 10000},
+            "python3 " BENCH_SRCDIR "/peer_processpool.py %zu", 10000, 7},
     };
 
     for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++)
-        bench_pairs(peers[i].row, "tasks/s", REPEATS, run_library, NULL,
-            peers[i].name, run_peer, &peers[i]);
+        bench_pairs(peers[i].row, "tasks/s", peers[i].repeats, run_library,
+            NULL, peers[i].name, run_peer, &peers[i]);
 }
 
 /* ---- codec -------------------------------------------------------------- */
