@@ -15,6 +15,7 @@ check(int rc)
         exit(1);
 }
 
+/* At what was encoded. */
 static void
 begin(pool_dec_t *dec)
 {

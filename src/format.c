@@ -162,10 +162,9 @@ pool_vencode(pool_enc_t *enc, const char *format, va_list list)
         }
     }
     va_end(args.list);
-    if (enc->error == POOL_ENOMEM)
-        why = "no memory";
     if (enc->error != 0 && why != NULL)
-        pool__fail(enc->error, "pool_encode: argument %u: %s", position, why);
+        pool__fail(enc->error, "pool_encode: argument %u: %s", position,
+            enc->error == POOL_ENOMEM ? "no memory" : why);
     return enc->error;
 }
 

@@ -17,8 +17,8 @@ extern long pool__mem_fail_after;
 /* Blocks that are allocated and not freed: what a test compares. */
 extern long pool__mem_live;
 
-/* Large buffers: like pool__malloc, but aligned to 2 MiB and offered
- * huge pages where they are that large. Freed by pool__free. */
+/* Large buffers: like pool__malloc, but aligned to 2 MiB and offered huge pages
+ * where they are that large. Freed by pool__free. */
 void *pool__malloc_large(size_t size);
 /* The same in small pages, where touching a huge one would take too long. */
 void *pool__malloc_paged(size_t size);
