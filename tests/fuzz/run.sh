@@ -11,6 +11,6 @@ mkdir "$dir/new"
 ${CLANG-clang} -g -O1 -fsanitize=fuzzer,address,undefined \
     -fno-sanitize-recover=undefined -Iinclude -iquote src \
     tests/fuzz/fuzz_codec.c src/enc.c src/dec.c src/check.c src/format.c \
-    src/frame.c src/error.c -o "$dir/fuzz"
+    src/frame.c src/error.c src/mem.c -o "$dir/fuzz"
 "$dir/fuzz" -max_total_time="$seconds" -artifact_prefix=./fuzz-crash- \
     -print_final_stats=1 -verbosity=0 "$dir/new" tests/fuzz/corpus
