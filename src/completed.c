@@ -49,7 +49,7 @@ add(struct pool_completed *c, struct pool_future *future)
 
     *entry = (struct entry){
         .watcher.settled = on_settled, .all = c, .future = future};
-    future->refs++;
+    (void)pool__task_hold(future, 1);
     c->count++;
     if (pool__task_settled(future))
         enter_order(c, c->count - 1);

@@ -1,4 +1,9 @@
-/* Futures: the caller's questions about one task. */
+/* Futures: the caller's questions about one task.
+ *
+ * In thread drive they ask under the pool's lock, but for a value that is
+ * ready: short, and of a task without options, most are. Settling it makes it
+ * ready (pool__task_value) after all that is read here was written, and nothing
+ * of that changes until the last caller has given it up. */
 #include "pool.h"
 
 #include <stdio.h>
@@ -28,10 +33,10 @@ await(struct pool_future *future, int timeout_ms, const char *who)
     int rc = pool__check_timeout(timeout_ms, who);
 
     if (rc == 0 && !pool__task_settled(future)) {
-        future->refs++; /* a callback may free it */
+        (void)pool__task_hold(future, 1); /* a callback may free it */
         rc = pool__drive(
             future->core->pool, has_settled, future, timeout_ms, who);
-        future->refs--;
+        (void)pool__task_hold(future, -1);
     }
     if (rc < 0)
         return rc;
@@ -43,29 +48,59 @@ await(struct pool_future *future, int timeout_ms, const char *who)
             : pool_strerror(future->code));
 }
 
-pool__hot int
-pool_future_result(
-    pool_future_t *future, int timeout_ms, const char *format, ...)
+/* Whether it has a value that this thread may read with no lock, and nothing
+ * else is to be asked: in thread drive, where a lock costs as much as all else
+ * that is done to read it. */
+static inline bool
+is_ready(const struct pool_future *future, int timeout_ms)
+{
+    return future != NULL && timeout_ms >= -1 && future->core->threaded &&
+           future->core->stamp == pool__owner_stamp() &&
+           pool__task_ready(future);
+}
+
+static int
+decode(struct pool_future *future, const char *format, va_list args)
+{
+    pool_dec_t dec;
+
+    if (format == NULL || *format == '\0')
+        return 0;
+    pool_dec_init(&dec, pool__task_data(future), future->size);
+    int rc = pool_vdecode(&dec, format, args);
+    return rc == 0 ? pool_dec_finish(&dec) : rc;
+}
+
+/* The same of one that is not ready. */
+static int
+await_value(struct pool_future *future, int timeout_ms, const char *format,
+    va_list args)
 {
     static const char who[] = "pool_future_result";
-    pool_dec_t dec;
-    va_list args;
     int rc = enter(future, who);
 
     if (rc < 0)
         return rc;
     struct pool__core *core = future->core;
-    pool__task_fetch_ahead(future);
     rc = await(future, timeout_ms, who);
-    if (rc == 0 && format != NULL && *format != '\0') {
-        pool_dec_init(&dec, pool__task_data(future), future->size);
-        va_start(args, format);
-        rc = pool_vdecode(&dec, format, args);
-        va_end(args);
-        if (rc == 0)
-            rc = pool_dec_finish(&dec);
-    }
+    if (rc == 0)
+        rc = decode(future, format, args);
     pool__leave(core);
+    return rc;
+}
+
+pool__hot int
+pool_future_result(
+    pool_future_t *future, int timeout_ms, const char *format, ...)
+{
+    va_list args;
+
+    pool__task_fetch_ahead(future);
+    va_start(args, format);
+    int rc = is_ready(future, timeout_ms)
+                 ? decode(future, format, args)
+                 : await_value(future, timeout_ms, format, args);
+    va_end(args);
     return rc;
 }
 
@@ -77,30 +112,30 @@ is_at_hand(const struct pool_future *future, int timeout_ms)
            future->state == POOL__TASK_VALUE;
 }
 
-/* Give what its result is, and leave. */
-static inline int
+static inline void
 hand_out(struct pool_future *future, const void **data, size_t *size)
 {
     if (data != NULL)
         *data = pool__task_data(future);
     if (size != NULL)
         *size = future->size;
-    pool__leave(future->core);
-    return 0;
 }
 
 static pool__apart int
 await_bytes(
     pool_future_t *future, int timeout_ms, const void **data, size_t *size)
 {
+    if (is_ready(future, timeout_ms)) {
+        hand_out(future, data, size);
+        return 0;
+    }
     int rc = enter(future, "pool_future_bytes");
-
     if (rc < 0)
         return rc;
     struct pool__core *core = future->core;
     rc = await(future, timeout_ms, "pool_future_bytes");
     if (rc == 0)
-        return hand_out(future, data, size);
+        hand_out(future, data, size);
     pool__leave(core);
     return rc;
 }
@@ -109,16 +144,19 @@ int
 pool_future_bytes(
     pool_future_t *future, int timeout_ms, const void **data, size_t *size)
 {
-    return pool__likely(is_at_hand(future, timeout_ms))
-               ? hand_out(future, data, size)
-               : await_bytes(future, timeout_ms, data, size);
+    if (pool__unlikely(!is_at_hand(future, timeout_ms)))
+        return await_bytes(future, timeout_ms, data, size);
+    hand_out(future, data, size);
+    pool__leave(future->core);
+    return 0;
 }
 
 pool__hot int
 pool_future_error(pool_future_t *future, int timeout_ms)
 {
+    if (is_ready(future, timeout_ms))
+        return 0;
     int rc = enter(future, "pool_future_error");
-
     if (rc < 0)
         return rc;
     struct pool__core *core = future->core;
@@ -167,7 +205,7 @@ ask(struct pool_future *future, bool (*question)(struct pool_future *),
     if (enter(future, who) < 0)
         return false;
     struct pool__core *core = future->core;
-    future->refs++; /* a callback may free it */
+    (void)pool__task_hold(future, 1); /* a callback may free it */
     if (!pool__task_settled(future))
         pool__drive_once(core->pool);
     if (!pool__task_settled(future) &&
@@ -266,7 +304,7 @@ cancel_begun(pool_future_t *future, bool kill, const char *who)
     if (rc < 0)
         return rc;
     struct pool__core *core = future->core;
-    future->refs++; /* it may settle and be freed meanwhile */
+    (void)pool__task_hold(future, 1); /* it may settle and be freed meanwhile */
     rc = cancel_running(future, kill, who);
     pool__task_unref(future);
     pool__leave(core);
@@ -305,7 +343,7 @@ pool_future_ref(pool_future_t *future)
 {
     if (enter(future, "pool_future_ref") < 0)
         return future;
-    future->refs++;
+    (void)pool__task_hold(future, 1);
     pool__leave(future->core);
     return future;
 }
@@ -327,9 +365,25 @@ check_not_freed(const struct pool_future *future)
 #endif
 }
 
+/* Whether it went with no lock; see is_ready. A debug build must look at it. */
+static bool
+is_handed_back(struct pool_future *future)
+{
+#ifdef POOL_DEBUG
+    (void)future;
+    return false;
+#else
+    return is_ready(future, 0) &&
+           __atomic_load_n(&future->refs, __ATOMIC_RELAXED) == 1 &&
+           pool__task_hand_back(future);
+#endif
+}
+
 static pool__apart void
 free_slowly(pool_future_t *future)
 {
+    if (is_handed_back(future))
+        return;
     if (future == NULL || enter(future, "pool_future_free") < 0)
         return;
     check_not_freed(future);

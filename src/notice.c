@@ -54,7 +54,7 @@ watch(struct pool_future *future, pool_done_fn fn, void *data)
     *cb = (struct callback){.future = future, .fn = fn, .data = data};
     cb->watcher.settled = on_settled;
     cb->notice.run = call_back;
-    future->refs++;
+    (void)pool__task_hold(future, 1);
     pool__task_watch(future, &cb->watcher);
     pool__core_listen(future->core, true);
     return 0;
@@ -69,7 +69,7 @@ call_now(struct pool_future *future, pool_done_fn callback, void *data)
     struct pool *pool = core->threaded ? NULL : core->pool;
     bool was_driving = pool != NULL && pool->driving;
 
-    future->refs++;
+    (void)pool__task_hold(future, 1);
     if (pool != NULL)
         pool->driving = true;
     pool__unlock(core);

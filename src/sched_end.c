@@ -83,13 +83,13 @@ pool__sched_take_running(struct pool__sched *s, struct pool_future *task)
     struct pool__proc *proc = task->proc;
     uint64_t ordinal = task->ordinal;
 
-    task->refs++; /* it may settle while we look */
+    (void)pool__task_hold(task, 1); /* it may settle while we look */
     bool claimed, has = still_has(s, proc, ordinal);
     if (has) { /* asked sooner, it could end while we look */
         pool__channel_ask(&proc->channel, ordinal);
         (void)kill_worker(s, proc, &claimed);
     }
-    task->refs--;
+    (void)pool__task_hold(task, -1);
     return has;
 }
 

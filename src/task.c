@@ -21,6 +21,7 @@ _Static_assert(sizeof(struct pool_future) <= 192, "three cache lines a task");
 #define SPARE_MIN TRASH_MIN          /* what is kept */
 #define SPARE_MAX ((size_t)256 << 20)
 #define PAGE 4096u
+#define TAKE_BACK 64 /* cells in one step */
 
 /* ---- the core --------------------------------------------------------- */
 
@@ -46,9 +47,53 @@ pool__core_free(struct pool__core *core)
     pool__free(core);
 }
 
+/* What stands at handed_back once the pool is gone. */
+static struct pool__list closed;
+
+bool
+pool__task_hand_back(struct pool_future *task)
+{
+    struct pool__list **head = &task->core->handed_back;
+    struct pool__list *last = __atomic_load_n(head, __ATOMIC_RELAXED);
+
+    do {
+        if (last == &closed)
+            return false;
+        task->node.next = last;
+    } while (!__atomic_compare_exchange_n(
+        head, &last, &task->node, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    return true;
+}
+
+/* Make cells of what was taken back, so many at most. */
+static void
+free_taken(struct pool__core *core, size_t most)
+{
+    for (; most > 0 && core->taken_back != NULL; most--) {
+        struct pool__list *node = core->taken_back;
+        core->taken_back = node->next;
+        pool__task_free_cell(
+            core, pool__list_entry(node, struct pool_future, node));
+    }
+}
+
+void *
+pool__task_cell(struct pool__core *core)
+{
+    if (core->taken_back == NULL)
+        core->taken_back =
+            __atomic_exchange_n(&core->handed_back, NULL, __ATOMIC_ACQUIRE);
+    free_taken(core, TAKE_BACK);
+    return pool__cell_alloc(&core->cells);
+}
+
 void
 pool__core_release(struct pool__core *core)
 {
+    free_taken(core, SIZE_MAX);
+    core->taken_back =
+        __atomic_exchange_n(&core->handed_back, &closed, __ATOMIC_ACQUIRE);
+    free_taken(core, SIZE_MAX);
     core->sliced = false;
     pool__free(core->spare);
     core->spare = NULL;
@@ -298,12 +343,9 @@ pool__task_tell(struct pool_future *task)
 {
     if (task->core->drain_wanted)
         task->core->wake = true;
-    if (task->watchers != NULL) {
-        task->refs++; /* a watcher may free it */
-        tell_watchers(task);
-        task->refs--;
-    }
-    pool__task_free_if_done(task);
+    (void)pool__task_hold(task, 1); /* a watcher may free it */
+    tell_watchers(task);
+    pool__task_unref(task);
 }
 
 static const pool_failure_t out_of_memory = {.code = POOL_ENOMEM,

@@ -52,9 +52,11 @@ struct pool__core {
     size_t listeners; /* that are to hear of it at once */
     size_t cells_out; /* apart from unsettled: to count both by one instruction
                          would have to wait until the last free is stored */
-    uint64_t last_number; /* of a task: so many were submitted */
-    void *trash;          /* large blocks on their way out */
-    void *spare;          /* one that is kept for the next of its size */
+    struct pool__list *handed_back; /* freed without the lock, the last first */
+    struct pool__list *taken_back;  /* of those, still to be made cells */
+    uint64_t last_number;           /* of a task: so many were submitted */
+    void *trash;                    /* large blocks on their way out */
+    void *spare; /* one that is kept for the next of its size */
     size_t spare_size;
     bool warm; /* results come by segments: theirs are kept, with pages */
     struct pool__stats stats;
@@ -90,7 +92,7 @@ struct pool_future {
     struct pool__task_extra *extra; /* NULL: all defaults */
     uint32_t size;                  /* bytes of arguments or result */
     uint32_t estimate_ns;           /* how long it may run */
-    uint32_t refs;                  /* of callers; 0: detached */
+    uint32_t refs;                  /* of callers; see pool__task_hold */
     union {
         int32_t code;   /* of a settled one */
         uint32_t sends; /* of a pending one: how often it went to a worker */
@@ -104,7 +106,7 @@ struct pool_future {
     uint8_t unused : 5; /* set, so that the byte need not be read */
     uint8_t attempts;
     uint8_t losses; /* workers that died when it was the next to run */
-    uint8_t none;   /* so that no byte between is left unset */
+    bool ready;     /* value is in room, whole: it may be read unlocked */
     struct pool__list *watchers; /* a ring, the oldest; NULL: none */
     void *proc;                  /* that it was sent to */
     uint64_t ordinal;            /* there */
@@ -149,6 +151,17 @@ static inline void *
 pool__task_data(struct pool_future *task)
 {
     return task->block != NULL ? task->block : task->room;
+}
+
+/* So many callers more, or fewer: how many there are then. It is changed under
+ * the lock, but read without it too. */
+static inline uint32_t
+pool__task_hold(struct pool_future *task, int callers)
+{
+    uint32_t refs = task->refs + (uint32_t)callers;
+
+    __atomic_store_n(&task->refs, refs, __ATOMIC_RELAXED);
+    return refs;
 }
 
 /* One caller, or the channel that the payload was lent to, has done with it. */
@@ -201,6 +214,17 @@ pool__task_fetch_ahead(const struct pool_future *task)
     pool__fetch((const void *)next, 2 * (size_t)POOL__CACHE_LINE);
 }
 
+/* Whether any thread that holds it may read its value, with no lock. */
+static inline bool
+pool__task_ready(const struct pool_future *task)
+{
+    return pool__load(&task->ready);
+}
+
+/* Free a ready one whose last caller has done with it, with no lock: its cell
+ * is taken back when one is wanted. False: the pool is gone, take the lock. */
+bool pool__task_hand_back(struct pool_future *task);
+
 static inline bool
 pool__task_settled(const struct pool_future *task)
 {
@@ -211,6 +235,8 @@ pool__task_settled(const struct pool_future *task)
 
 struct pool_future *pool__task_new_with_block(
     struct pool__core *core, size_t size, void *block);
+/* A cell where none is free; NULL: out of memory. */
+void *pool__task_cell(struct pool__core *core);
 
 _Static_assert(
     POOL__TASK_ROOM <= POOL__SHORT, "what is there is moved in place");
@@ -222,7 +248,9 @@ _Static_assert(offsetof(struct pool_future, room) <= 112,
 static inline struct pool_future *
 pool__task_new_cell(struct pool__core *core, size_t size)
 {
-    struct pool_future *task = pool__cell_alloc(&core->cells);
+    struct pool_future *task = pool__likely(core->cells.free != NULL)
+                                   ? pool__cell_alloc(&core->cells)
+                                   : pool__task_cell(core);
 
     if (pool__unlikely(task == NULL))
         return NULL;
@@ -246,7 +274,8 @@ pool__task_new_cell(struct pool__core *core, size_t size)
     task->lent = task->owned = task->marked = false;
     task->unused = 0;
     task->attempts = 0;
-    task->losses = task->none = 0;
+    task->losses = 0;
+    task->ready = false;
     core->cells_out++;
     core->unsettled++;
     core->stats.queued_bytes += size;
@@ -290,7 +319,7 @@ pool__task_free_cell(struct pool__core *core, struct pool_future *task)
 static inline void
 pool__task_unref(struct pool_future *task)
 {
-    if (pool__unlikely(--task->refs != 0))
+    if (pool__unlikely(pool__task_hold(task, -1) != 0))
         return;
     if (pool__likely(
             task->state == POOL__TASK_VALUE && pool__task_is_bare(task)))
@@ -330,6 +359,7 @@ pool__task_value(
     pool__stats_completed(&task->core->stats, task->size, size);
     task->size = (uint32_t)size;
     pool__move_short(task->room, data, size);
+    pool__store(&task->ready, true);
     pool__task_settle(task, POOL__TASK_VALUE, 0);
 }
 

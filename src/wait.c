@@ -299,7 +299,7 @@ add(struct wait *w, struct pool_future *f)
     struct link *link = &w->links[w->open++];
     *link =
         (struct link){.watcher.settled = on_settled, .wait = w, .future = f};
-    f->refs++;
+    (void)pool__task_hold(f, 1);
     pool__task_watch(f, &link->watcher);
 }
 
