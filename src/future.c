@@ -1,9 +1,8 @@
 /* Futures: the caller's questions about one task.
  *
  * In thread drive they ask under the pool's lock, but for a value that is
- * ready: short, and of a task without options, most are. Settling it makes it
- * ready (pool__task_value) after all that is read here was written, and nothing
- * of that changes until the last caller has given it up. */
+ * there: what is read of it was written before its state (pool__task_settle),
+ * and stays as it is until the last caller has given it up. */
 #include "pool.h"
 
 #include <stdio.h>
@@ -48,15 +47,12 @@ await(struct pool_future *future, int timeout_ms, const char *who)
             : pool_strerror(future->code));
 }
 
-/* Whether it has a value that this thread may read with no lock, and nothing
- * else is to be asked: in thread drive, where a lock costs as much as all else
- * that is done to read it. */
+/* Whether it has a value that may be read as it is: no lock is needed. */
 static inline bool
-is_ready(const struct pool_future *future, int timeout_ms)
+is_at_hand(const struct pool_future *future, int timeout_ms)
 {
-    return future != NULL && timeout_ms >= -1 && future->core->threaded &&
-           future->core->stamp == pool__owner_stamp() &&
-           pool__task_ready(future);
+    return future != NULL && timeout_ms >= -1 && pool__may_read(future->core) &&
+           pool__task_has_value(future);
 }
 
 static int
@@ -71,7 +67,7 @@ decode(struct pool_future *future, const char *format, va_list args)
     return rc == 0 ? pool_dec_finish(&dec) : rc;
 }
 
-/* The same of one that is not ready. */
+/* pool_future_result of one that may have to be waited for. */
 static int
 await_value(struct pool_future *future, int timeout_ms, const char *format,
     va_list args)
@@ -97,19 +93,11 @@ pool_future_result(
 
     pool__task_fetch_ahead(future);
     va_start(args, format);
-    int rc = is_ready(future, timeout_ms)
+    int rc = is_at_hand(future, timeout_ms)
                  ? decode(future, format, args)
                  : await_value(future, timeout_ms, format, args);
     va_end(args);
     return rc;
-}
-
-/* Whether it has a value and nothing else is to be asked. */
-static inline bool
-is_at_hand(const struct pool_future *future, int timeout_ms)
-{
-    return future != NULL && timeout_ms >= -1 && pool__owns(future->core) &&
-           future->state == POOL__TASK_VALUE;
 }
 
 static inline void
@@ -125,11 +113,8 @@ static pool__apart int
 await_bytes(
     pool_future_t *future, int timeout_ms, const void **data, size_t *size)
 {
-    if (is_ready(future, timeout_ms)) {
-        hand_out(future, data, size);
-        return 0;
-    }
     int rc = enter(future, "pool_future_bytes");
+
     if (rc < 0)
         return rc;
     struct pool__core *core = future->core;
@@ -147,14 +132,13 @@ pool_future_bytes(
     if (pool__unlikely(!is_at_hand(future, timeout_ms)))
         return await_bytes(future, timeout_ms, data, size);
     hand_out(future, data, size);
-    pool__leave(future->core);
     return 0;
 }
 
 pool__hot int
 pool_future_error(pool_future_t *future, int timeout_ms)
 {
-    if (is_ready(future, timeout_ms))
+    if (is_at_hand(future, timeout_ms))
         return 0;
     int rc = enter(future, "pool_future_error");
     if (rc < 0)
@@ -365,25 +349,9 @@ check_not_freed(const struct pool_future *future)
 #endif
 }
 
-/* Whether it went with no lock; see is_ready. A debug build must look at it. */
-static bool
-is_handed_back(struct pool_future *future)
-{
-#ifdef POOL_DEBUG
-    (void)future;
-    return false;
-#else
-    return is_ready(future, 0) &&
-           __atomic_load_n(&future->refs, __ATOMIC_RELAXED) == 1 &&
-           pool__task_hand_back(future);
-#endif
-}
-
 static pool__apart void
 free_slowly(pool_future_t *future)
 {
-    if (is_handed_back(future))
-        return;
     if (future == NULL || enter(future, "pool_future_free") < 0)
         return;
     check_not_freed(future);
@@ -392,15 +360,26 @@ free_slowly(pool_future_t *future)
     pool__leave(core);
 }
 
+/* Whether this call ends it, and nothing but its cell is to be given back. */
+static inline bool
+is_last_of_bare(const struct pool_future *future)
+{
+    return pool__load(&future->refs) == 1 && pool__task_is_bare(future);
+}
+
 void
 pool_future_free(pool_future_t *future)
 {
-    if (pool__unlikely(!is_at_hand(future, 0) || future->refs != 1 ||
-                       !pool__task_is_bare(future))) {
+    if (pool__unlikely(!is_at_hand(future, 0) || !is_last_of_bare(future))) {
         free_slowly(future);
         return;
     }
     struct pool__core *core = future->core;
+    if (core->threaded) {
+        if (!pool__task_hand_back(future))
+            free_slowly(future);
+        return;
+    }
     pool__task_free_cell(core, future);
     pool__leave(core);
 }

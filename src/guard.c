@@ -5,7 +5,7 @@
  * state. It is held by each public function from enter to leave and by the
  * supervisor's thread while it works; never while the program's code runs,
  * never while anybody sleeps. One thing is done without it: a value that is
- * ready is read, and its future handed back (see future.c). A child that was
+ * there is read, and its future handed back (see future.c). A child that was
  * forked meanwhile is turned away before it looks at the lock. */
 #define _GNU_SOURCE
 #include "guard.h"

@@ -55,6 +55,14 @@ pool__owns(const struct pool__core *core)
            pool__likely(core->alone == pool__thread());
 }
 
+/* Whether this thread may read what has a value: it takes no lock. */
+static inline bool
+pool__may_read(const struct pool__core *core)
+{
+    return pool__likely(core->stamp == pool__owner_stamp()) &&
+           pool__likely(core->alone == pool__thread() || core->threaded);
+}
+
 static inline int
 pool__enter(struct pool__core *core, const char *who)
 {

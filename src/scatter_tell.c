@@ -134,7 +134,8 @@ tell_chunk(struct pool_scatter *s)
     s->progress.done += rows;
     s->progress.failed += local.error != 0 ? rows : 0;
     s->ran += local.error != POOL_ECANCELED ? rows : 0;
-    (void)pool__task_hold(future, 1); /* what local points to stays, also where it is freed */
+    /* What local points to stays, also where it is freed. */
+    (void)pool__task_hold(future, 1);
     call_settled(s, &local);
     call_progress(s);
     pool__task_unref(future);

@@ -106,7 +106,7 @@ struct pool_future {
     uint8_t unused : 5; /* set, so that the byte need not be read */
     uint8_t attempts;
     uint8_t losses; /* workers that died when it was the next to run */
-    bool ready;     /* value is in room, whole: it may be read unlocked */
+    uint8_t none;   /* so that no byte between is left unset */
     struct pool__list *watchers; /* a ring, the oldest; NULL: none */
     void *proc;                  /* that it was sent to */
     uint64_t ordinal;            /* there */
@@ -160,7 +160,7 @@ pool__task_hold(struct pool_future *task, int callers)
 {
     uint32_t refs = task->refs + (uint32_t)callers;
 
-    __atomic_store_n(&task->refs, refs, __ATOMIC_RELAXED);
+    pool__store(&task->refs, refs);
     return refs;
 }
 
@@ -214,21 +214,23 @@ pool__task_fetch_ahead(const struct pool_future *task)
     pool__fetch((const void *)next, 2 * (size_t)POOL__CACHE_LINE);
 }
 
-/* Whether any thread that holds it may read its value, with no lock. */
-static inline bool
-pool__task_ready(const struct pool_future *task)
-{
-    return pool__load(&task->ready);
-}
-
-/* Free a ready one whose last caller has done with it, with no lock: its cell
- * is taken back when one is wanted. False: the pool is gone, take the lock. */
+/* Free a bare one that has a value, and whose last caller this is, with no
+ * lock: its cell is taken back when one is wanted. False: take the lock, as the
+ * pool is gone (or in debug builds, which look at it first). */
 bool pool__task_hand_back(struct pool_future *task);
 
 static inline bool
 pool__task_settled(const struct pool_future *task)
 {
     return task->state != POOL__TASK_PENDING;
+}
+
+/* The same of a value, with no lock: then the value is there too, whole, and
+ * stays as it is until the last caller has done with it. */
+static inline bool
+pool__task_has_value(const struct pool_future *task)
+{
+    return pool__load(&task->state) == POOL__TASK_VALUE;
 }
 
 /* ---- what most tasks come to, inline ------------------------------------- */
@@ -274,8 +276,7 @@ pool__task_new_cell(struct pool__core *core, size_t size)
     task->lent = task->owned = task->marked = false;
     task->unused = 0;
     task->attempts = 0;
-    task->losses = 0;
-    task->ready = false;
+    task->losses = task->none = 0;
     core->cells_out++;
     core->unsettled++;
     core->stats.queued_bytes += size;
@@ -338,8 +339,8 @@ pool__task_settle(
 {
     struct pool__core *core = task->core;
 
-    task->state = (uint8_t)state;
     task->code = code;
+    pool__store(&task->state, (uint8_t)state);
     task->proc = NULL;
     core->unsettled--;
     if (pool__unlikely(
@@ -359,7 +360,6 @@ pool__task_value(
     pool__stats_completed(&task->core->stats, task->size, size);
     task->size = (uint32_t)size;
     pool__move_short(task->room, data, size);
-    pool__store(&task->ready, true);
     pool__task_settle(task, POOL__TASK_VALUE, 0);
 }
 

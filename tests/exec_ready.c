@@ -1,5 +1,5 @@
-/* Thread drive: a short value that is there is read, and its future freed, with
- * no lock. Who sees it, what is refused, and where its memory goes. */
+/* Thread drive: a value that is there is read, and the future of a short one
+ * freed, with no lock. Who sees it, what is refused, where its memory goes. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,34 +149,68 @@ a_stranger_is_refused(const struct drive *d)
     drive_destroy(d, pool);
 }
 
-/* ---- what is not ready so ----------------------------------------------- */
+/* ---- what is not freed so ----------------------------------------------- */
 
-/* Failed ones, long values and those with options are read as before. */
-static void
-others_are_read_as_before(const struct drive *d)
+static const uint8_t large[5000] = {7};
+
+struct long_read {
+    pool_future_t *future;
+    size_t size;
+};
+
+static void *
+read_bytes(void *data)
 {
-    static const uint8_t large[5000] = {7};
+    const struct long_read *r = data;
+    const void *bytes = NULL;
+    size_t size = 0;
+
+    return pool_future_bytes(r->future, -1, &bytes, &size) == 0 &&
+                   size == r->size && memcmp(bytes, large, size) == 0
+               ? data
+               : NULL;
+}
+
+/* Read with no lock too; but a block or a deadline is to be given back. */
+static void
+long_ones_and_those_with_options(const struct drive *d)
+{
     pool_task_options_t options = POOL_TASK_OPTIONS_INIT;
     pool_t *pool = drive_pool(d, 1);
-    pool_future_t *failed = submit(pool, task_fail), *f[2] = {NULL, NULL};
-    const void *bytes;
-    size_t size;
+    struct long_read reads[2] = {{NULL, sizeof large}, {NULL, 10}};
 
     options.deadline_ms = PATIENCE_MS;
-    ck_assert_int_eq(drive_end(d, failed), POOL_ETASK);
-    ck_assert_int_eq(
-        pool_submit_bytes(pool, &f[0], NULL, task_echo, large, sizeof large),
-        0);
-    ck_assert_int_eq(
-        pool_submit_bytes(pool, &f[1], &options, task_echo, large, 10), 0);
-    for (size_t i = 0; i < COUNT(f); i++) {
-        size_t sent = i == 0 ? sizeof large : 10;
+    for (size_t i = 0; i < COUNT(reads); i++) {
+        pthread_t reader;
+        void *right = NULL;
         ck_assert_int_eq(
-            pool_future_bytes(f[i], PATIENCE_MS, &bytes, &size), 0);
-        ck_assert_uint_eq(size, sent);
-        ck_assert_int_eq(memcmp(bytes, large, sent), 0);
-        pool_future_free(f[i]);
+            pool_submit_bytes(pool, &reads[i].future, i == 0 ? NULL : &options,
+                task_echo, large, reads[i].size),
+            0);
+        ck_assert_int_eq(drive_error(d, reads[i].future), 0);
+        ck_assert_int_eq(pool__enter_pool(pool, "a test"), 0);
+        ck_assert_int_eq(
+            pthread_create(&reader, NULL, read_bytes, &reads[i]), 0);
+        ck_assert_int_eq(pthread_join(reader, &right), 0);
+        pool__leave(pool->core);
+        ck_assert_ptr_eq(right, &reads[i]);
+        pool_future_free(reads[i].future);
     }
+    drive_destroy(d, pool);
+}
+
+/* A failure is told under the lock. */
+static void
+failed_ones(const struct drive *d)
+{
+    pool_t *pool = drive_pool(d, 1);
+    pool_future_t *failed = submit(pool, task_fail);
+
+    ck_assert_int_eq(drive_error(d, failed), POOL_ETASK);
+    ck_assert_int_eq(pool_future_bytes(failed, 0, NULL, NULL), POOL_ETASK);
+    ck_assert_ptr_ne(strstr(pool_errmsg(), "row 3 is wet"), NULL);
+    ck_assert_ptr_nonnull(pool_future_failure(failed));
+    pool_future_free(failed);
     drive_destroy(d, pool);
 }
 
@@ -365,7 +399,9 @@ static const struct drive_case cases[] = {
         IN_CALLER | IN_THREAD},
     {"a_child_is_refused", a_child_is_refused, IN_CALLER | IN_THREAD},
     {"a_stranger_is_refused", a_stranger_is_refused, IN_CALLER | IN_HOST},
-    {"others_are_read_as_before", others_are_read_as_before, IN_THREAD},
+    {"long_ones_and_those_with_options", long_ones_and_those_with_options,
+        IN_THREAD},
+    {"failed_ones", failed_ones, IN_THREAD},
     {"cells_are_used_again", cells_are_used_again, IN_ALL},
     {"freed_before_the_pool", freed_before_the_pool, IN_ALL},
     {"freed_after_the_pool", freed_after_the_pool, IN_CALLER | IN_THREAD},
