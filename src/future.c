@@ -2,7 +2,8 @@
  *
  * In thread drive they ask under the pool's lock, but for a value that is
  * there: what is read of it was written before its state (pool__task_settle),
- * and stays as it is until the last caller has given it up. */
+ * and stays as it is until the last caller has given it up, for which no lock
+ * is needed either (pool__task_hand_back). */
 #include "pool.h"
 
 #include <stdio.h>
@@ -19,24 +20,41 @@ enter(const struct pool_future *future, const char *who)
     return pool__enter(future->core, who);
 }
 
+/* The same, and keep the future until leave: it may be freed meanwhile. */
+static int
+enter_and_keep(struct pool_future *future, const char *who)
+{
+    int rc = enter(future, who);
+
+    if (rc == 0)
+        (void)pool__task_hold(future, 1);
+    return rc;
+}
+
+static void
+leave(struct pool_future *future)
+{
+    struct pool__core *core = future->core;
+
+    pool__task_unref(future);
+    pool__leave(core);
+}
+
 static bool
 has_settled(void *future)
 {
     return pool__task_settled(future);
 }
 
-/* Wait; 0 where it has a value. The core is entered. */
+/* Wait; 0 where it has a value. The future is kept. */
 static int
 await(struct pool_future *future, int timeout_ms, const char *who)
 {
     int rc = pool__check_timeout(timeout_ms, who);
 
-    if (rc == 0 && !pool__task_settled(future)) {
-        (void)pool__task_hold(future, 1); /* a callback may free it */
+    if (rc == 0 && !pool__task_settled(future))
         rc = pool__drive(
             future->core->pool, has_settled, future, timeout_ms, who);
-        (void)pool__task_hold(future, -1);
-    }
     if (rc < 0)
         return rc;
     if (pool__likely(future->code == 0))
@@ -73,15 +91,14 @@ await_value(struct pool_future *future, int timeout_ms, const char *format,
     va_list args)
 {
     static const char who[] = "pool_future_result";
-    int rc = enter(future, who);
+    int rc = enter_and_keep(future, who);
 
     if (rc < 0)
         return rc;
-    struct pool__core *core = future->core;
     rc = await(future, timeout_ms, who);
     if (rc == 0)
         rc = decode(future, format, args);
-    pool__leave(core);
+    leave(future);
     return rc;
 }
 
@@ -113,15 +130,14 @@ static pool__apart int
 await_bytes(
     pool_future_t *future, int timeout_ms, const void **data, size_t *size)
 {
-    int rc = enter(future, "pool_future_bytes");
+    int rc = enter_and_keep(future, "pool_future_bytes");
 
     if (rc < 0)
         return rc;
-    struct pool__core *core = future->core;
     rc = await(future, timeout_ms, "pool_future_bytes");
     if (rc == 0)
         hand_out(future, data, size);
-    pool__leave(core);
+    leave(future);
     return rc;
 }
 
@@ -140,12 +156,11 @@ pool_future_error(pool_future_t *future, int timeout_ms)
 {
     if (is_at_hand(future, timeout_ms))
         return 0;
-    int rc = enter(future, "pool_future_error");
+    int rc = enter_and_keep(future, "pool_future_error");
     if (rc < 0)
         return rc;
-    struct pool__core *core = future->core;
     rc = await(future, timeout_ms, "pool_future_error");
-    pool__leave(core);
+    leave(future);
     return rc;
 }
 
@@ -186,10 +201,9 @@ static bool
 ask(struct pool_future *future, bool (*question)(struct pool_future *),
     const char *who)
 {
-    if (enter(future, who) < 0)
+    if (enter_and_keep(future, who) < 0)
         return false;
     struct pool__core *core = future->core;
-    (void)pool__task_hold(future, 1); /* a callback may free it */
     if (!pool__task_settled(future))
         pool__drive_once(core->pool);
     if (!pool__task_settled(future) &&
@@ -197,8 +211,7 @@ ask(struct pool_future *future, bool (*question)(struct pool_future *),
         pool__sched_take(&core->pool->sched, future))
         pool__task_cancelled(future);
     bool answer = question(future);
-    pool__task_unref(future);
-    pool__leave(core);
+    leave(future);
     return answer;
 }
 
@@ -283,15 +296,12 @@ cancel_running(struct pool_future *future, bool kill, const char *who)
 static int
 cancel_begun(pool_future_t *future, bool kill, const char *who)
 {
-    int rc = enter(future, who);
+    int rc = enter_and_keep(future, who);
 
     if (rc < 0)
         return rc;
-    struct pool__core *core = future->core;
-    (void)pool__task_hold(future, 1); /* it may settle and be freed meanwhile */
     rc = cancel_running(future, kill, who);
-    pool__task_unref(future);
-    pool__leave(core);
+    leave(future);
     return rc;
 }
 

@@ -2,7 +2,7 @@
  *
  * This file holds a lock: core->lock, of thread-driven pools alone. Whoever
  * holds it is, for that time, the one thread that touches the supervisor's
- * state. It is held by each public function from enter to leave and by the
+ * state. It is held by the public functions from enter to leave and by the
  * supervisor's thread while it works; never while the program's code runs,
  * never while anybody sleeps. One thing is done without it: a value that is
  * there is read, and its future handed back (see future.c). A child that was

@@ -6,7 +6,8 @@
 #include "task.h"
 #include "util.h"
 
-/* The two ends of every public function that looks at a pool or a future.
+/* The two ends of every public function that looks at a pool or a future, but
+ * for what pool__may_read allows.
  * enter: 0 with the lock held where there is one, or POOL_EFORKED or POOL_EPERM
  * with nothing held. leave: what the call has brought about is told (callbacks,
  * waiting threads, a deferred end), then the lock is given back; neither the

@@ -47,7 +47,9 @@ pool__core_free(struct pool__core *core)
     pool__free(core);
 }
 
-/* What stands at handed_back once the pool is gone. */
+/* What stands at handed_back once the pool is gone. Whoever has the lock may go
+ * on with a task that was handed back meanwhile, as pool__task_settle does: its
+ * cell is taken back under the lock alone. */
 static struct pool__list closed;
 
 bool
@@ -85,7 +87,8 @@ free_taken(struct pool__core *core, size_t most)
 void *
 pool__task_cell(struct pool__core *core)
 {
-    if (core->taken_back == NULL)
+    if (core->taken_back == NULL &&
+        __atomic_load_n(&core->handed_back, __ATOMIC_RELAXED) != NULL)
         core->taken_back =
             __atomic_exchange_n(&core->handed_back, NULL, __ATOMIC_ACQUIRE);
     free_taken(core, TAKE_BACK);

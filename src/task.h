@@ -237,7 +237,7 @@ pool__task_has_value(const struct pool_future *task)
 
 struct pool_future *pool__task_new_with_block(
     struct pool__core *core, size_t size, void *block);
-/* A cell where none is free; NULL: out of memory. */
+/* A cell where none is free; the pool is there. NULL: out of memory. */
 void *pool__task_cell(struct pool__core *core);
 
 _Static_assert(

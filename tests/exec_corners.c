@@ -262,6 +262,72 @@ freed_while_waited_for(const struct drive *d)
     drive_destroy(d, a);
 }
 
+static void
+free_it(pool_future_t *future, void *data)
+{
+    (void)data;
+    pool_future_free(future);
+}
+
+static bool
+is_awaited(void *future)
+{
+    struct pool__core *core = ((pool_future_t *)future)->core;
+
+    ck_assert_int_eq(pool__enter(core, "is_awaited"), 0);
+    bool yes = !pool__list_empty(&core->waiters);
+    pool__leave(core);
+    return yes;
+}
+
+static void *
+open_when_waited_for(void *data)
+{
+    struct opener *o = data;
+
+    while (!is_awaited(o->future))
+        usleep(1000);
+    gate_open(o->gate);
+    return NULL;
+}
+
+static int
+wait_in_some_way(pool_future_t *future, int way)
+{
+    int64_t five = 5;
+
+    if (way == 0)
+        return pool_future_error(future, PATIENCE_MS);
+    if (way == 1)
+        return pool_future_bytes(future, PATIENCE_MS, NULL, NULL);
+    int rc = pool_future_result(future, PATIENCE_MS, "i", &five);
+    return five == 5 ? rc : -1;
+}
+
+/* Its own callback frees what a call waits for: that call still has it. */
+static void
+freed_by_its_callback(const struct drive *d)
+{
+    for (int way = 0; way < 3; way++) {
+        pool_t *pool = drive_pool(d, 1);
+        struct gate *gate = gate_new();
+        struct opener opener = {gate, gate_submit(pool, gate)};
+        pthread_t thread;
+        ck_assert_int_eq(
+            pool_future_add_done_callback(opener.future, free_it, NULL), 0);
+        if (d->bit == IN_THREAD)
+            ck_assert_int_eq(
+                pthread_create(&thread, NULL, open_when_waited_for, &opener),
+                0);
+        else
+            gate_open(gate);
+        ck_assert_int_eq(wait_in_some_way(opener.future, way), 0);
+        if (d->bit == IN_THREAD)
+            pthread_join(thread, NULL);
+        drive_destroy(d, pool);
+    }
+}
+
 static int inner_rc;
 
 /* A callback makes a pool of its own and waits for that one, for longer than
@@ -380,6 +446,7 @@ static const struct drive_case cases[] = {
     {"destroyed_before_there_was_room", destroyed_before_there_was_room,
         IN_THREAD},
     {"freed_while_waited_for", freed_while_waited_for, IN_CALLER | IN_THREAD},
+    {"freed_by_its_callback", freed_by_its_callback, IN_CALLER | IN_THREAD},
     {"another_pool_in_a_callback", another_pool_in_a_callback, IN_ALL},
     {"nothing_is_left_in_on_closed", nothing_is_left_in_on_closed, IN_HOST},
     {"a_flood_of_lines", a_flood_of_lines, IN_ALL},

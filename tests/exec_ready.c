@@ -1,6 +1,8 @@
 /* Thread drive: a value that is there is read, and the future of a short one
  * freed, with no lock. Who sees it, what is refused, where its memory goes. */
+#define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -25,9 +27,9 @@ settled(pool_t *pool, double x)
 /* ---- with no lock ------------------------------------------------------- */
 
 #ifdef POOL_DEBUG
-#define FREES_LOCK 1 /* it looks whether the future was freed before */
+#define IS_DEBUG 1 /* each free takes the lock, and cells are kept */
 #else
-#define FREES_LOCK 0
+#define IS_DEBUG 0
 #endif
 
 static void *
@@ -42,7 +44,7 @@ read_and_free(void *future)
                  pool_future_bytes(future, 0, &bytes, &size) == 0 &&
                  bytes != NULL && size != 0 &&
                  pool_future_bytes(future, 0, NULL, NULL) == 0;
-    if (!FREES_LOCK)
+    if (!IS_DEBUG)
         pool_future_free(future);
     return right ? future : NULL;
 }
@@ -61,7 +63,7 @@ while_another_has_the_lock(const struct drive *d)
     ck_assert_int_eq(pthread_join(reader, &right), 0);
     pool__leave(pool->core);
     ck_assert_ptr_eq(right, future);
-    if (FREES_LOCK)
+    if (IS_DEBUG)
         pool_future_free(future);
     drive_destroy(d, pool);
 }
@@ -108,7 +110,7 @@ a_child_is_refused(const struct drive *d)
     pool_future_t *future = settled(pool, 1), *freed = settled(pool, 2);
     int status = 0;
 
-    pool_future_free(freed); /* lies there, where the fork finds it */
+    pool_future_free(freed);
     pid_t child = fork();
     if (child == 0) {
         int n = refusals(future, POOL_EFORKED);
@@ -239,7 +241,8 @@ cells_are_used_again(const struct drive *d)
         if (round == 1)
             before = blocks();
     }
-    ck_assert_int_le((int)(blocks() - before), 2);
+    if (!IS_DEBUG)
+        ck_assert_int_le((int)(blocks() - before), 2);
     drive_destroy(d, pool);
 }
 
@@ -279,25 +282,108 @@ freed_after_the_pool(const struct drive *d)
 
 /* ---- threads ------------------------------------------------------------ */
 
-#define FREERS 3
-#define EACH 2000
+#define THREADS 3
+#define EACH 3000
+
+struct user {
+    pthread_t thread;
+    pool_t *pool;
+    pool_future_t **mine, **next; /* where one is put for another thread */
+    int wrong;
+};
+
+/* NULL where it is refused, but for a lack of room. */
+static pool_future_t *
+submit_some_time(pool_t *pool, double x)
+{
+    pool_future_t *future = NULL;
+    int rc;
+
+    while (
+        (rc = pool_submit(pool, &future, task_double, "d", x)) == POOL_EAGAIN)
+        sched_yield();
+    return future;
+}
+
+static int
+take_and_free(pool_future_t **slot, pool_future_t *put)
+{
+    pool_future_t *future = __atomic_exchange_n(slot, put, __ATOMIC_ACQ_REL);
+    double value = 0;
+
+    if (future == NULL)
+        return 0;
+    int rc = pool_future_result(future, -1, "d", &value);
+    pool_future_free(future);
+    return rc != 0 || value < 2;
+}
+
+static void *
+submit_and_free(void *data)
+{
+    struct user *u = data;
+
+    for (int i = 1; i <= EACH; i++) {
+        pool_future_t *future = submit_some_time(u->pool, i);
+        u->wrong += future == NULL || take_and_free(u->next, future) ||
+                    take_and_free(u->mine, NULL);
+    }
+    return NULL;
+}
+
+/* Each frees what another has submitted, while all submit; and where the queue
+ * is often full, so that those who settle tell the program of room. */
+static void
+all_submit_and_free(const struct drive *d)
+{
+    static const int64_t most[] = {0, 2};
+
+    for (size_t n = 0; n < COUNT(most); n++) {
+        pool_options_t options = POOL_OPTIONS_INIT;
+        options.workers = options.min_workers = 2;
+        options.max_pending = most[n];
+        pool_t *pool = drive_open(d, &options);
+        struct user users[THREADS];
+        pool_future_t *slots[THREADS] = {NULL};
+        for (int i = 0; i < THREADS; i++) {
+            users[i] = (struct user){.pool = pool,
+                .mine = &slots[i],
+                .next = &slots[(i + 1) % THREADS]};
+            ck_assert_int_eq(pthread_create(&users[i].thread, NULL,
+                                 submit_and_free, &users[i]),
+                0);
+        }
+        for (int i = 0; i < THREADS; i++) {
+            ck_assert_int_eq(pthread_join(users[i].thread, NULL), 0);
+            ck_assert_int_eq(users[i].wrong, 0);
+        }
+        for (int i = 0; i < THREADS; i++)
+            ck_assert_int_eq(take_and_free(&slots[i], NULL), 0);
+        drive_destroy(d, pool);
+    }
+}
 
 struct freer {
     pthread_t thread;
     pool_future_t **futures;
-    int *go;
+    int *half, *ends; /* raised by each; by who ends the pool */
     int wrong;
 };
 
+/* Half of them before the pool begins to end, the others slowly. */
 static void *
 free_all(void *data)
 {
     struct freer *freer = data;
     double value;
 
-    if (!test_await(freer->go, 1))
-        freer->wrong = -1;
     for (int i = 0; i < EACH; i++) {
+        if (i == EACH / 2) {
+            raise_word(freer->half, 1);
+            freer->wrong += !test_await(freer->ends, 1);
+        }
+        if (i >= EACH / 2 && i % 16 == 0)
+            usleep(1);
         freer->wrong +=
             pool_future_result(freer->futures[i], -1, "d", &value) != 0 ||
             value != 2 * i;
@@ -306,66 +392,54 @@ free_all(void *data)
     return NULL;
 }
 
-/* While others read and free, with or without another reference to each; the
- * pool's end comes among them. */
+/* Threads read and free, and have the only reference, or one of two; the pool
+ * ends among them. */
 static void
-free_while(const struct drive *d, bool shared, bool destroyed)
+free_to_the_end(const struct drive *d, bool shared)
 {
     pool_t *pool = drive_pool(d, 2);
-    pool_future_t **all =
-        calloc((size_t)FREERS * EACH, sizeof(pool_future_t *));
-    struct freer freers[FREERS];
-    int go = 0;
+    size_t n = (size_t)THREADS * EACH;
+    pool_future_t **all = calloc(n, sizeof(pool_future_t *));
+    struct freer freers[THREADS];
+    int half = 0, ends = 0;
 
-    for (int i = 0; i < FREERS * EACH; i++) {
+    for (size_t i = 0; i < n; i++) {
         ck_assert_int_eq(
             pool_submit(pool, &all[i], task_double, "d", (double)(i % EACH)),
             0);
         if (shared)
             ck_assert_ptr_eq(pool_future_ref(all[i]), all[i]);
     }
-    ck_assert_int_eq(drive_wait(d, all, (size_t)FREERS * EACH,
-                         POOL_ALL_COMPLETED, PATIENCE_MS, NULL),
-        0);
-    for (int i = 0; i < FREERS; i++) {
-        freers[i] =
-            (struct freer){.futures = &all[(ptrdiff_t)i * EACH], .go = &go};
+    ck_assert_int_eq(
+        drive_wait(d, all, n, POOL_ALL_COMPLETED, PATIENCE_MS, NULL), 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        freers[i] = (struct freer){
+            .futures = &all[i * EACH], .half = &half, .ends = &ends};
         ck_assert_int_eq(
             pthread_create(&freers[i].thread, NULL, free_all, &freers[i]), 0);
     }
-    raise_word(&go, 1);
-    for (int i = 0; shared && i < FREERS * EACH; i++)
+    for (size_t i = 0; shared && i < n; i++)
         pool_future_free(all[i]);
-    for (int i = 0; !destroyed && i < EACH; i++)
-        pool_future_free(settled(pool, i));
-    if (destroyed)
-        drive_destroy(d, pool);
-    for (int i = 0; i < FREERS; i++) {
+    drive_until_word(d, &half, THREADS);
+    raise_word(&ends, 1);
+    drive_destroy(d, pool);
+    for (int i = 0; i < THREADS; i++) {
         ck_assert_int_eq(pthread_join(freers[i].thread, NULL), 0);
         ck_assert_int_eq(freers[i].wrong, 0);
     }
-    if (!destroyed)
-        drive_destroy(d, pool);
     free(all);
-}
-
-static void
-many_free_at_once(const struct drive *d)
-{
-    free_while(d, false, false);
-}
-
-static void
-the_last_of_two_frees(const struct drive *d)
-{
-    free_while(d, true, false);
 }
 
 static void
 the_pool_ends_meanwhile(const struct drive *d)
 {
-    free_while(d, false, true);
-    free_while(d, true, true);
+    free_to_the_end(d, false);
+}
+
+static void
+the_last_of_two_frees(const struct drive *d)
+{
+    free_to_the_end(d, true);
 }
 
 static void
@@ -405,9 +479,9 @@ static const struct drive_case cases[] = {
     {"cells_are_used_again", cells_are_used_again, IN_ALL},
     {"freed_before_the_pool", freed_before_the_pool, IN_ALL},
     {"freed_after_the_pool", freed_after_the_pool, IN_CALLER | IN_THREAD},
-    {"many_free_at_once", many_free_at_once, IN_THREAD},
-    {"the_last_of_two_frees", the_last_of_two_frees, IN_THREAD},
+    {"all_submit_and_free", all_submit_and_free, IN_THREAD},
     {"the_pool_ends_meanwhile", the_pool_ends_meanwhile, IN_THREAD},
+    {"the_last_of_two_frees", the_last_of_two_frees, IN_THREAD},
     {"freed_while_it_is_told", freed_while_it_is_told, IN_THREAD},
     {NULL, NULL, 0},
 };
