@@ -1,28 +1,17 @@
 /* Payloads: none, around every threshold, a hundred megabytes, both ways at
  * once; and their limits. */
+#define _GNU_SOURCE
 #include "support.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* The address sanitizer needs more address space than a limit would leave. */
-static bool
-under_sanitizer(void)
-{
-#if defined(__SANITIZE_ADDRESS__)
-    return true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-    return true;
-#else
-    return false;
-#endif
-#else
-    return false;
-#endif
-}
+#include "../src/mem.h"
+
+#define PAGE ((size_t)4096)
 
 static void
 echo(pool_t *pool, size_t size)
@@ -327,7 +316,7 @@ poisonous_arguments(int unused)
     ck_assert_int_eq(getrlimit(RLIMIT_AS, &limit), 0);
     low = limit;
     low.rlim_cur = 600u << 20; /* inherited by the workers */
-    if (!under_sanitizer())
+    if (!TEST_ASAN)
         ck_assert_int_eq(setrlimit(RLIMIT_AS, &low), 0);
     ck_assert_int_eq(pool_create(&pool, &options), 0);
     ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
@@ -335,7 +324,7 @@ poisonous_arguments(int unused)
         pool_submit_bytes(pool, &poison, NULL, task_echo, bytes, size), 0);
     ck_assert_int_eq(pool_submit(pool, &other, task_double, "d", 1.0), 0);
     int rc = pool_future_error(poison, PATIENCE_MS);
-    if (!under_sanitizer())
+    if (!TEST_ASAN)
         ck_assert_int_eq(rc, POOL_EDIED);
     ck_assert_int_eq(pool_future_error(other, PATIENCE_MS), 0);
     pool_future_free(poison);
@@ -345,7 +334,61 @@ poisonous_arguments(int unused)
     test_end();
 }
 
+/* ---- cells --------------------------------------------------------------- */
+
+static bool
+kernel_can_populate(void)
+{
+#ifdef MADV_POPULATE_WRITE
+    void *page = mmap(
+        NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    ck_assert_ptr_ne(page, MAP_FAILED);
+    bool can = madvise(page, PAGE, MADV_POPULATE_WRITE) == 0;
+    munmap(page, PAGE);
+    return can;
+#else
+    return false;
+#endif
+}
+
+/* Of a page that is wholly in the newest slab: whether it is not there. */
+static bool
+is_absent(const struct pool__cells *cells, const void *cell)
+{
+    unsigned char resident = 0;
+    uintptr_t page = (uintptr_t)cell / PAGE * PAGE;
+
+    if (page < (uintptr_t)cells->slabs ||
+        page + PAGE > (uintptr_t)cells->fresh_end)
+        return false;
+    ck_assert_int_eq(mincore((void *)page, PAGE, &resident), 0);
+    return (resident & 1) == 0;
+}
+
+/* None of them is touched; from the second slab on their pages are there. */
+static void
+cells_come_with_their_pages(int unused)
+{
+    struct pool__cells cells;
+    const void *first = NULL;
+    size_t absent = 0;
+
+    (void)unused;
+    pool__cells_init(&cells, 1024);
+    for (int i = 0; i < 1000; i++) {
+        const void *cell = pool__cell_alloc(&cells);
+        ck_assert_ptr_nonnull(cell);
+        first = i == 0 ? cells.slabs : first;
+        absent += cells.slabs != first && is_absent(&cells, cell);
+    }
+    if (kernel_can_populate())
+        ck_assert_uint_eq(absent, 0);
+    pool__cells_fini(&cells);
+}
+
 static const struct test tests[] = {
+    {"cells_come_with_their_pages", cells_come_with_their_pages},
     {"errors_have_room", errors_have_room},
     {"a_failed_return_leaves_nothing", a_failed_return_leaves_nothing},
     {"poisonous_arguments", poisonous_arguments},
