@@ -160,7 +160,7 @@ bench_flatness(void)
     if (bench_quick) /* they need 2 GiB of memory */
         bench_missing("flatness_pending", "10^6 pending", "not in a quick run");
     else
-        bench_pairs("flatness_pending", "ns", 3, cost_with_pending, &most,
+        bench_pairs("flatness_pending", "ns", 5, cost_with_pending, &most,
             "10^6 pending", cost_with_pending, &many);
     bench_pairs("flatness_workers", "ns", 5, cost_with_workers, &crowd,
         "2 workers", cost_with_workers, &two);
