@@ -61,8 +61,11 @@ void bench_add_ratio(const char *name, double value, const char *unit,
 void bench_missing(const char *name, const char *peer, const char *why);
 
 /* Measure mine and the peer's by turns, so that both see the same noise; the
- * row has the medians of both values and of the ratios. A peer that returns
- * nothing above 0 is missing. Returns the ratio, 0 where it is missing. */
+ * row has the medians of both values and of the ratios. A pair in which other
+ * machines took more than 3 % of the processors is measured again, as long as
+ * those are not more than REPEATS in all; the last count as they are. A peer
+ * that returns nothing above 0 is missing. Returns the ratio, 0 where it is
+ * missing. */
 typedef double (*bench_fn)(const void *arg);
 double bench_pairs(const char *name, const char *unit, int repeats,
     bench_fn mine, const void *arg, const char *peer, bench_fn theirs,

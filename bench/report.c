@@ -9,6 +9,7 @@
 
 #define ROWS_MAX 96
 #define REPEATS_MAX 31
+#define STOLEN_MOST 3 /* percent */
 
 struct row {
     const char *name, *unit, *peer, *missing;
@@ -120,14 +121,50 @@ bench_missing(const char *name, const char *peer, const char *why)
         (struct row){.name = name, .unit = "", .peer = peer, .missing = why});
 }
 
+/* Ticks of the clock that the processors have had so far, and those of them
+ * that the machine's host took for others. */
+struct ticks {
+    unsigned long long all, stolen;
+};
+
+static struct ticks
+ticks_so_far(void)
+{
+    unsigned long long t[8] = {0};
+    struct ticks ticks = {0, 0};
+    FILE *file = fopen("/proc/stat", "r");
+
+    if (file == NULL)
+        return ticks;
+    if (fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &t[0],
+            &t[1], &t[2], &t[3], &t[4], &t[5], &t[6], &t[7]) == 8)
+        for (size_t i = 0; i < 8; i++)
+            ticks.all += t[i];
+    ticks.stolen = t[7];
+    fclose(file);
+    return ticks;
+}
+
+/* Whether others had more of the processors since than a ratio can bear: one
+ * tick more or less tells nothing. */
+static bool
+was_disturbed(struct ticks since)
+{
+    struct ticks now = ticks_so_far();
+    unsigned long long stolen = now.stolen - since.stolen;
+
+    return stolen >= 2 && stolen * 100 > (now.all - since.all) * STOLEN_MOST;
+}
+
 double
 bench_pairs(const char *name, const char *unit, int repeats, bench_fn mine,
     const void *arg, const char *peer, bench_fn theirs, const void *their_arg)
 {
     double m[REPEATS_MAX], t[REPEATS_MAX], ratio[REPEATS_MAX];
-    size_t n = bench_quick ? 1 : (size_t)repeats;
+    size_t n = bench_quick ? 1 : (size_t)repeats, spare = bench_quick ? 0 : n;
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n;) {
+        struct ticks began = ticks_so_far();
         t[i] = theirs(their_arg);
         if (!(t[i] > 0)) {
             bench_missing(name, peer, "not there, or it failed");
@@ -135,7 +172,14 @@ bench_pairs(const char *name, const char *unit, int repeats, bench_fn mine,
         }
         m[i] = mine(arg);
         ratio[i] = m[i] / t[i];
+        if (spare > 0 && was_disturbed(began))
+            spare--; /* once more */
+        else
+            i++;
     }
+    if (!bench_quick && spare != n)
+        fprintf(stderr, "        %s: %zu disturbed pairs measured again\n",
+            name, n - spare);
     double median = bench_quantile(ratio, n, 0.5);
     bench_add_ratio(name, bench_quantile(m, n, 0.5), unit, peer,
         bench_quantile(t, n, 0.5), median);
