@@ -161,7 +161,7 @@ bench_pairs(const char *name, const char *unit, int repeats, bench_fn mine,
     const void *arg, const char *peer, bench_fn theirs, const void *their_arg)
 {
     double m[REPEATS_MAX], t[REPEATS_MAX], ratio[REPEATS_MAX];
-    size_t n = bench_quick ? 1 : (size_t)repeats, spare = bench_quick ? 0 : n;
+    size_t n = bench_quick ? 1 : (size_t)repeats, again = 0;
 
     for (size_t i = 0; i < n;) {
         struct ticks began = ticks_so_far();
@@ -172,14 +172,14 @@ bench_pairs(const char *name, const char *unit, int repeats, bench_fn mine,
         }
         m[i] = mine(arg);
         ratio[i] = m[i] / t[i];
-        if (spare > 0 && was_disturbed(began))
-            spare--; /* once more */
+        if (!bench_quick && again < n && was_disturbed(began))
+            again++;
         else
             i++;
     }
-    if (!bench_quick && spare != n)
+    if (again != 0)
         fprintf(stderr, "        %s: %zu disturbed pairs measured again\n",
-            name, n - spare);
+            name, again);
     double median = bench_quantile(ratio, n, 0.5);
     bench_add_ratio(name, bench_quantile(m, n, 0.5), unit, peer,
         bench_quantile(t, n, 0.5), median);

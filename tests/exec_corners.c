@@ -207,13 +207,26 @@ free_other(pool_future_t *future, void *data)
     pool_future_free(data);
 }
 
+/* Opens a gate as soon as somebody waits; in caller drive at once. */
 struct opener {
     struct gate *gate;
-    pool_future_t *future;
+    pool_future_t *future; /* of a pool in thread drive */
+    bool (*is_awaited)(const pool_future_t *future);
+    pthread_t thread;
 };
 
-/* Open a gate as soon as somebody waits for a future of a pool in thread
- * drive. */
+static bool
+is_watched(const pool_future_t *future)
+{
+    return future->watchers != NULL;
+}
+
+static bool
+somebody_waits(const pool_future_t *future)
+{
+    return !pool__list_empty(&future->core->waiters);
+}
+
 static void *
 open_when_awaited(void *data)
 {
@@ -223,11 +236,28 @@ open_when_awaited(void *data)
     while (!awaited) {
         usleep(1000);
         ck_assert_int_eq(pool__enter(o->future->core, "open_when_awaited"), 0);
-        awaited = o->future->watchers != NULL;
+        awaited = o->is_awaited(o->future);
         pool__leave(o->future->core);
     }
     gate_open(o->gate);
     return NULL;
+}
+
+static void
+opener_start(struct opener *o, const struct drive *d)
+{
+    if (d->bit != IN_THREAD)
+        gate_open(o->gate);
+    else
+        ck_assert_int_eq(
+            pthread_create(&o->thread, NULL, open_when_awaited, o), 0);
+}
+
+static void
+opener_join(struct opener *o, const struct drive *d)
+{
+    if (d->bit == IN_THREAD)
+        pthread_join(o->thread, NULL);
 }
 
 /* A callback frees a future that the wait was given, of a pool that is gone.
@@ -244,19 +274,14 @@ freed_while_waited_for(const struct drive *d)
     drive_destroy(d, b);
     pool_future_t *f[3] = {
         freed, gate_submit(a, gate), submit(a, task_nothing)};
-    struct opener opener = {gate, f[2]};
-    pthread_t thread;
+    struct opener opener = {
+        .gate = gate, .future = f[2], .is_awaited = is_watched};
     ck_assert_int_eq(pool_future_add_done_callback(f[1], free_other, freed), 0);
-    if (d->bit == IN_THREAD)
-        ck_assert_int_eq(
-            pthread_create(&thread, NULL, open_when_awaited, &opener), 0);
-    else
-        gate_open(gate);
+    opener_start(&opener, d);
     ck_assert_int_eq(
         pool_wait(f, 3, POOL_ALL_COMPLETED, PATIENCE_MS, &done), 0);
     ck_assert_uint_eq(done, 3);
-    if (d->bit == IN_THREAD)
-        pthread_join(thread, NULL);
+    opener_join(&opener, d);
     pool_future_free(f[1]);
     pool_future_free(f[2]);
     drive_destroy(d, a);
@@ -269,39 +294,17 @@ free_it(pool_future_t *future, void *data)
     pool_future_free(future);
 }
 
-static bool
-is_awaited(void *future)
-{
-    struct pool__core *core = ((pool_future_t *)future)->core;
-
-    ck_assert_int_eq(pool__enter(core, "is_awaited"), 0);
-    bool yes = !pool__list_empty(&core->waiters);
-    pool__leave(core);
-    return yes;
-}
-
-static void *
-open_when_waited_for(void *data)
-{
-    struct opener *o = data;
-
-    while (!is_awaited(o->future))
-        usleep(1000);
-    gate_open(o->gate);
-    return NULL;
-}
-
 static int
 wait_in_some_way(pool_future_t *future, int way)
 {
-    int64_t five = 5;
+    int64_t five = 0;
 
     if (way == 0)
         return pool_future_error(future, PATIENCE_MS);
     if (way == 1)
         return pool_future_bytes(future, PATIENCE_MS, NULL, NULL);
     int rc = pool_future_result(future, PATIENCE_MS, "i", &five);
-    return five == 5 ? rc : -1;
+    return rc != 0 || five == 5 ? rc : -1;
 }
 
 /* Its own callback frees what a call waits for: that call still has it. */
@@ -311,19 +314,14 @@ freed_by_its_callback(const struct drive *d)
     for (int way = 0; way < 3; way++) {
         pool_t *pool = drive_pool(d, 1);
         struct gate *gate = gate_new();
-        struct opener opener = {gate, gate_submit(pool, gate)};
-        pthread_t thread;
+        struct opener opener = {.gate = gate,
+            .future = gate_submit(pool, gate),
+            .is_awaited = somebody_waits};
         ck_assert_int_eq(
             pool_future_add_done_callback(opener.future, free_it, NULL), 0);
-        if (d->bit == IN_THREAD)
-            ck_assert_int_eq(
-                pthread_create(&thread, NULL, open_when_waited_for, &opener),
-                0);
-        else
-            gate_open(gate);
+        opener_start(&opener, d);
         ck_assert_int_eq(wait_in_some_way(opener.future, way), 0);
-        if (d->bit == IN_THREAD)
-            pthread_join(thread, NULL);
+        opener_join(&opener, d);
         drive_destroy(d, pool);
     }
 }

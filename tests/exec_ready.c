@@ -24,6 +24,28 @@ settled(pool_t *pool, double x)
     return future;
 }
 
+/* Run it in another thread, which must return what it was given. */
+static void
+in_another_thread(void *(*run)(void *), void *data)
+{
+    pthread_t thread;
+    void *right = NULL;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, run, data), 0);
+    ck_assert_int_eq(pthread_join(thread, &right), 0);
+    ck_assert_ptr_eq(right, data);
+}
+
+/* The same while this thread has the lock: it would keep the other one for
+ * ever. */
+static void
+while_locked(pool_t *pool, void *(*run)(void *), void *data)
+{
+    ck_assert_int_eq(pool__enter_pool(pool, "while_locked"), 0);
+    in_another_thread(run, data);
+    pool__leave(pool->core);
+}
+
 /* ---- with no lock ------------------------------------------------------- */
 
 #ifdef POOL_DEBUG
@@ -49,20 +71,13 @@ read_and_free(void *future)
     return right ? future : NULL;
 }
 
-/* Held by this thread, the lock would keep the other one for ever. */
 static void
 while_another_has_the_lock(const struct drive *d)
 {
     pool_t *pool = drive_pool(d, 1);
     pool_future_t *future = settled(pool, 21);
-    pthread_t reader;
-    void *right = NULL;
 
-    ck_assert_int_eq(pool__enter_pool(pool, "a test"), 0);
-    ck_assert_int_eq(pthread_create(&reader, NULL, read_and_free, future), 0);
-    ck_assert_int_eq(pthread_join(reader, &right), 0);
-    pool__leave(pool->core);
-    ck_assert_ptr_eq(right, future);
+    while_locked(pool, read_and_free, future);
     if (IS_DEBUG)
         pool_future_free(future);
     drive_destroy(d, pool);
@@ -138,14 +153,9 @@ a_stranger_is_refused(const struct drive *d)
 {
     pool_t *pool = drive_pool(d, 1);
     pool_future_t *future = submit(pool, task_nothing);
-    pthread_t stranger;
-    void *right = NULL;
 
     ck_assert_int_eq(drive_error(d, future), 0);
-    ck_assert_int_eq(
-        pthread_create(&stranger, NULL, ask_as_a_stranger, future), 0);
-    ck_assert_int_eq(pthread_join(stranger, &right), 0);
-    ck_assert_ptr_eq(right, future);
+    in_another_thread(ask_as_a_stranger, future);
     ck_assert_int_eq(pool_future_error(future, 0), 0);
     pool_future_free(future);
     drive_destroy(d, pool);
@@ -183,19 +193,12 @@ long_ones_and_those_with_options(const struct drive *d)
 
     options.deadline_ms = PATIENCE_MS;
     for (size_t i = 0; i < COUNT(reads); i++) {
-        pthread_t reader;
-        void *right = NULL;
         ck_assert_int_eq(
             pool_submit_bytes(pool, &reads[i].future, i == 0 ? NULL : &options,
                 task_echo, large, reads[i].size),
             0);
         ck_assert_int_eq(drive_error(d, reads[i].future), 0);
-        ck_assert_int_eq(pool__enter_pool(pool, "a test"), 0);
-        ck_assert_int_eq(
-            pthread_create(&reader, NULL, read_bytes, &reads[i]), 0);
-        ck_assert_int_eq(pthread_join(reader, &right), 0);
-        pool__leave(pool->core);
-        ck_assert_ptr_eq(right, &reads[i]);
+        while_locked(pool, read_bytes, &reads[i]);
         pool_future_free(reads[i].future);
     }
     drive_destroy(d, pool);
