@@ -6,7 +6,9 @@
 #include "cpu.h"
 #include "sched.h"
 
-#define AHEAD_NS 1000000u /* work queued at a worker */
+/* Work queued at a worker. It answers when it has done what it took at once, so
+ * where what is not quick may come to twice as much there is half on average. */
+#define AHEAD_NS 1000000u
 #define PLENTY 4u /* tasks a worker: fewer are kept for whoever is idle */
 /* Quick work at a worker before another one is woken for more: one is often
  * faster than the program submits, and a wake-up costs both sides. */
@@ -37,6 +39,24 @@ static bool
 takes_next(const struct pool__proc *proc)
 {
     return proc->channel.held == 1 && proc->sched.queued_ns < POOL__NEXT_NS;
+}
+
+/* Whether a task that may run so long is sent behind what PROC has. */
+static bool
+takes_one_of(const struct pool__proc *proc, uint32_t estimate_ns)
+{
+    if (estimate_ns < POOL__QUICK_NS)
+        return proc->sched.queued_ns < AHEAD_NS;
+    return estimate_ns < AHEAD_NS &&
+           proc->sched.queued_ns + estimate_ns <= 2 * AHEAD_NS;
+}
+
+/* Whether some task is. */
+static bool
+takes_any(const struct pool__proc *proc)
+{
+    return takes_one_of(proc, proc->sched.quick ? 0 : POOL__QUICK_NS) ||
+           takes_next(proc);
 }
 
 /* How many workers are enough for such quick tasks as are given out now. Where
@@ -107,7 +127,7 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
         pool__list_prepend(&s->idle, &proc->sched.place);
     else if (is_easy(s, proc))
         pool__list_prepend(&s->fed, &proc->sched.place);
-    else if (proc->sched.queued_ns < AHEAD_NS || takes_next(proc))
+    else if (takes_any(proc))
         pool__list_append(&s->fed, &proc->sched.place);
 }
 
@@ -195,8 +215,7 @@ pool__sched_pick(struct pool__sched *s, uint32_t estimate_ns)
     pool__list_each(node, &s->fed)
     {
         struct pool__proc *proc = proc_at(node);
-        if ((estimate_ns < AHEAD_NS && proc->sched.queued_ns < AHEAD_NS) ||
-            (plenty && takes_next(proc)))
+        if (takes_one_of(proc, estimate_ns) || (plenty && takes_next(proc)))
             return proc;
         if (++looks == LOOKS)
             break;

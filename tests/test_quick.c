@@ -718,6 +718,34 @@ a_row_is_no_longer_than_a_while(int unused)
     quick_end(pool);
 }
 
+/* Those that are not quick may come to twice as much, but to no more than that.
+ */
+static void
+short_ones_are_no_longer_than_two(int unused)
+{
+    enum { N = 1000, MOST_NS = 2000000 };
+    static const uint32_t each_ns[] = {5000, 100000, 600000, 999000};
+    static pool_future_t *f[N];
+    pool_t *pool = quick_begin(1, task_nothing);
+
+    (void)unused;
+    for (size_t k = 0; k < sizeof each_ns / sizeof each_ns[0]; k++) {
+        size_t most = MOST_NS / each_ns[k];
+        quick_stop(pool);
+        quick_seem_to_take(pool, each_ns[k]);
+        for (int i = 0; i < N; i++)
+            f[i] = quick_submit(pool, task_nothing, NULL, 0);
+        pool__table_each(proc, &pool->table)
+        {
+            ck_assert_uint_eq(proc->channel.held, most);
+            ck_assert_int_le(proc->sched.queued_ns, MOST_NS);
+        }
+        quick_go_on(pool);
+        quick_expect_all(f, N);
+    }
+    quick_end(pool);
+}
+
 /* Of those that come, the worker is always told of half at least, and neither
  * it nor its buffer has more than it should. */
 static void
@@ -852,6 +880,7 @@ static const struct test tests[] = {
     {"a_pools_deadline_is_kept_in_a_row", a_pools_deadline_is_kept_in_a_row},
     {"a_long_task_leaves_a_row", a_long_task_leaves_a_row},
     {"a_row_is_no_longer_than_a_while", a_row_is_no_longer_than_a_while},
+    {"short_ones_are_no_longer_than_two", short_ones_are_no_longer_than_two},
     {"a_row_is_told_of", a_row_is_told_of},
     {"the_wait_is_measured_in_a_row", the_wait_is_measured_in_a_row},
     {"a_row_of_all_sorts", a_row_of_all_sorts},
