@@ -464,8 +464,8 @@ void
 bench_efficiency(void)
 {
     double speed = steps_per_second();
-    struct busy slow = {5000, 10, (uint64_t)(100e-6 * speed)};
-    struct busy fast = {50000, 100, (uint64_t)(10e-6 * speed)};
+    struct busy slow = {15000, 10, (uint64_t)(100e-6 * speed)};
+    struct busy fast = {150000, 100, (uint64_t)(10e-6 * speed)};
 
     bench_pairs("efficiency_100us", "tasks/s", 5, library_busy, &slow,
         "bare frame loop", bare_busy, &slow);

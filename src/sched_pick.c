@@ -7,7 +7,9 @@
 #include "sched.h"
 
 /* Work queued at a worker. It answers when it has done what it took at once, so
- * where what is not quick may come to twice as much there is half on average. */
+ * where what is not quick may come to twice as much there is half on average:
+ * while the unsettled tasks take longer than all workers would need for twice
+ * that again. */
 #define AHEAD_NS 1000000u
 #define PLENTY 4u /* tasks a worker: fewer are kept for whoever is idle */
 /* Quick work at a worker before another one is woken for more: one is often
@@ -41,22 +43,33 @@ takes_next(const struct pool__proc *proc)
     return proc->channel.held == 1 && proc->sched.queued_ns < POOL__NEXT_NS;
 }
 
-/* Whether a task that may run so long is sent behind what PROC has. */
+/* Whether there is much to do, if all tasks run as long as one. */
 static bool
-takes_one_of(const struct pool__proc *proc, uint32_t estimate_ns)
+is_much(const struct pool__sched *s, uint32_t estimate_ns)
 {
-    if (estimate_ns < POOL__QUICK_NS)
-        return proc->sched.queued_ns < AHEAD_NS;
-    return estimate_ns < AHEAD_NS &&
-           proc->sched.queued_ns + estimate_ns <= 2 * AHEAD_NS;
+    return (uint64_t)s->core->unsettled * estimate_ns >
+           (uint64_t)s->table->ready * 4 * AHEAD_NS;
 }
 
-/* Whether some task is. */
+/* Whether a task that may run so long is sent behind what PROC has. */
+static bool
+takes_one_of(const struct pool__sched *s, const struct pool__proc *proc,
+    uint32_t estimate_ns)
+{
+    int64_t queued_ns = proc->sched.queued_ns;
+
+    if (estimate_ns < POOL__QUICK_NS || queued_ns < AHEAD_NS)
+        return estimate_ns < AHEAD_NS && queued_ns < AHEAD_NS;
+    return queued_ns + estimate_ns <= 2 * AHEAD_NS && is_much(s, estimate_ns);
+}
+
+/* Whether some task may be. */
 static bool
 takes_any(const struct pool__proc *proc)
 {
-    return takes_one_of(proc, proc->sched.quick ? 0 : POOL__QUICK_NS) ||
-           takes_next(proc);
+    unsigned most_ns = proc->sched.quick ? AHEAD_NS : 2 * AHEAD_NS;
+
+    return proc->sched.queued_ns < most_ns || takes_next(proc);
 }
 
 /* How many workers are enough for such quick tasks as are given out now. Where
@@ -215,7 +228,7 @@ pool__sched_pick(struct pool__sched *s, uint32_t estimate_ns)
     pool__list_each(node, &s->fed)
     {
         struct pool__proc *proc = proc_at(node);
-        if (takes_one_of(proc, estimate_ns) || (plenty && takes_next(proc)))
+        if (takes_one_of(s, proc, estimate_ns) || (plenty && takes_next(proc)))
             return proc;
         if (++looks == LOOKS)
             break;
