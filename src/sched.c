@@ -205,6 +205,8 @@ give_out(struct pool__sched *s)
         proc = next;
         give_run(s, proc, task);
     }
+    s->sated.first = pool__list_empty(&s->fed) ? task : NULL;
+    s->sated.crowded = pool__sched_crowded(s);
     return proc;
 }
 
@@ -257,16 +259,31 @@ grow(struct pool__sched *s)
     pool__table_fill(table);
 }
 
+/* Whether TASK is to wait for the first of the queue, which nobody takes. */
+static bool
+waits_behind(struct pool__sched *s, const struct pool_future *task)
+{
+    const struct pool_future *first = pool__queue_first(&s->queue);
+
+    return first != NULL && first == s->sated.first &&
+           first->priority <= task->priority &&
+           s->sated.crowded == pool__sched_crowded(s);
+}
+
 /* A new task, or the group that it completes, goes where it belongs. Who was
  * given the last one; NULL: nobody. */
 static struct pool__proc *
 enqueue(struct pool__sched *s, struct pool_future *task)
 {
     s->run.left = 0;
-    if (pool__unlikely(pool__member_of(task) != NULL))
+    if (pool__unlikely(pool__member_of(task) != NULL)) {
         pool__group_came(task);
-    else
+    } else {
+        bool behind = waits_behind(s, task);
         pool__queue_append(&s->queue, task);
+        if (behind)
+            return NULL;
+    }
     return dispatch(s);
 }
 

@@ -48,6 +48,10 @@ struct pool__sched {
         uint32_t most_ns;   /* that one of them may take */
         uint32_t most_size; /* bytes of its arguments */
     } run;
+    struct { /* nobody took a task; until any worker is placed nobody will */
+        const struct pool_future *first; /* of the queue; NULL: not known */
+        bool crowded;                    /* it was then */
+    } sated;
     uv_timer_t sweep;
     uv_timer_t deadline; /* when a task may be late */
     uv_timer_t life;     /* when a worker may have served long enough */

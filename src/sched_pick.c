@@ -99,11 +99,19 @@ count_quick(struct pool__sched *s, struct pool__proc *proc, bool quick)
     proc->sched.counted = quick;
 }
 
+/* What was found out about who takes a task is so no longer. */
+static void
+leave_place(struct pool__sched *s, struct pool__proc *proc)
+{
+    s->run.left = 0;
+    s->sated.first = NULL;
+    pool__list_remove(&proc->sched.place);
+}
+
 void
 pool__sched_displace(struct pool__sched *s, struct pool__proc *proc)
 {
-    s->run.left = 0;
-    pool__list_remove(&proc->sched.place);
+    leave_place(s, proc);
     pool__list_remove(&proc->sched.dirty);
     count_quick(s, proc, false);
 }
@@ -113,8 +121,7 @@ pool__sched_place(struct pool__sched *s, struct pool__proc *proc)
 {
     bool serves = pool__proc_serves(proc);
 
-    s->run.left = 0;
-    pool__list_remove(&proc->sched.place);
+    leave_place(s, proc);
     count_quick(s, proc,
         serves && may_have_more(s, proc) && proc->channel.held != 0 &&
             proc->sched.quick && !proc->sched.aside);

@@ -203,6 +203,121 @@ too_many_tiny_tasks_spread(int unused)
     quick_end(pool);
 }
 
+/* ---- who waits behind the first of the queue --------------------------- */
+
+#define ENOUGH 2000 /* tiny tasks of 64 bytes that one worker can't hold */
+
+/* One worker is full of tiny tasks, the other need not be woken for more. */
+static pool_t *
+begin_with_one_full(pool_future_t **f, int n)
+{
+    static const unsigned char payload[64];
+    pool_t *pool = quick_begin(2, task_nothing);
+
+    quick_learn(pool, task_gate_or_nothing);
+    pool->sched.cpus = 2; /* whatever there are */
+    quick_stop(pool);
+    for (int i = 0; i < n; i++)
+        f[i] = quick_submit(pool, task_nothing, payload, sizeof payload);
+    for (size_t i = 0; i < pool->sched.functions.count; i++)
+        if (pool->sched.functions.list[i].fn == task_gate_or_nothing)
+            pool->sched.functions.list[i].mean_ns = 100000;
+    return pool;
+}
+
+/* How many of N tasks were sent. */
+static int
+sent_of(pool_future_t **f, int n)
+{
+    int sent = 0;
+
+    for (int i = 0; i < n; i++)
+        sent += f[i]->proc != NULL;
+    return sent;
+}
+
+/* Until a worker's place changes. */
+static void
+nobody_asks_for_those_behind(int unused)
+{
+    static pool_future_t *f[ENOUGH];
+    pool_t *pool = begin_with_one_full(f, ENOUGH);
+    int sent = sent_of(f, ENOUGH);
+    pool_future_t *other = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+
+    (void)unused;
+    ck_assert_int_lt(sent, ENOUGH);
+    ck_assert_ptr_eq(pool->sched.sated.first, f[sent]);
+    ck_assert_ptr_null(other->proc);
+    pool__sched_place(&pool->sched, f[0]->proc);
+    ck_assert_ptr_null(pool->sched.sated.first);
+    quick_go_on(pool);
+    quick_expect_all(f, ENOUGH);
+    quick_expect(other);
+    quick_end(pool);
+}
+
+static void
+a_more_urgent_one_is_not_behind(int unused)
+{
+    static pool_future_t *f[ENOUGH];
+    pool_task_options_t options = POOL_TASK_OPTIONS_INIT;
+    pool_t *pool = begin_with_one_full(f, ENOUGH);
+    pool_future_t *urgent;
+
+    (void)unused;
+    options.priority = 1;
+    ck_assert_int_eq(pool_submit_bytes(pool, &urgent, &options,
+                         task_gate_or_nothing, NULL, 0),
+        0);
+    ck_assert_ptr_nonnull(urgent->proc);
+    ck_assert_ptr_ne(urgent->proc, f[0]->proc);
+    quick_go_on(pool);
+    quick_expect(urgent);
+    quick_expect_all(f, ENOUGH);
+    quick_end(pool);
+}
+
+/* When the first is cancelled, another is the first. */
+static void
+another_first_is_asked_for(int unused)
+{
+    static pool_future_t *f[ENOUGH];
+    pool_t *pool = begin_with_one_full(f, ENOUGH);
+    int sent = sent_of(f, ENOUGH);
+    pool_future_t *other = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+
+    (void)unused;
+    for (int i = sent; i < ENOUGH; i++) {
+        ck_assert_int_eq(pool_future_cancel(f[i]), 0);
+        pool_future_free(f[i]);
+    }
+    f[sent] = quick_submit(pool, task_nothing, NULL, 0);
+    ck_assert_ptr_nonnull(other->proc);
+    ck_assert_ptr_ne(other->proc, f[0]->proc);
+    quick_go_on(pool);
+    quick_expect(other);
+    quick_expect_all(f, sent + 1);
+    quick_end(pool);
+}
+
+/* Where there are more than one could hold, the other is woken. */
+static void
+a_crowd_is_asked_for(int unused)
+{
+    enum { N = POOL__RING + 1 };
+    static pool_future_t *f[N];
+    pool_t *pool = begin_with_one_full(f, N - 1);
+
+    (void)unused;
+    ck_assert(!pool__list_empty(&pool->sched.idle));
+    f[N - 1] = quick_submit(pool, task_nothing, NULL, 0);
+    ck_assert(pool__list_empty(&pool->sched.idle));
+    quick_go_on(pool);
+    quick_expect_all(f, N);
+    quick_end(pool);
+}
+
 /* Others that follow them do, though they come in a row. */
 static void
 quick_tasks_after_tiny_ones_spread(int unused)
@@ -866,6 +981,10 @@ static const struct test tests[] = {
     {"many_quick_tasks_spread", many_quick_tasks_spread},
     {"many_tiny_tasks_leave_a_cpu", many_tiny_tasks_leave_a_cpu},
     {"too_many_tiny_tasks_spread", too_many_tiny_tasks_spread},
+    {"nobody_asks_for_those_behind", nobody_asks_for_those_behind},
+    {"a_more_urgent_one_is_not_behind", a_more_urgent_one_is_not_behind},
+    {"another_first_is_asked_for", another_first_is_asked_for},
+    {"a_crowd_is_asked_for", a_crowd_is_asked_for},
     {"quick_tasks_after_tiny_ones_spread", quick_tasks_after_tiny_ones_spread},
     {"many_tiny_tasks_come_together", many_tiny_tasks_come_together},
     {"quick_tasks_avoid_a_long_one", quick_tasks_avoid_a_long_one},
