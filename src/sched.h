@@ -48,7 +48,8 @@ struct pool__sched {
         uint32_t most_ns;   /* that one of them may take */
         uint32_t most_size; /* bytes of its arguments */
     } run;
-    struct { /* nobody took a task; until any worker is placed nobody will */
+    struct { /* none was fed, and no idle one was woken for this task: nor will
+                one be, until any is placed or this is so no more */
         const struct pool_future *first; /* of the queue; NULL: not known */
         bool crowded;                    /* it was then */
     } sated;

@@ -1,7 +1,8 @@
 /* The scheduler: whose turn it is.
  *
- * Invariant: a proc that serves is idle, fed, or in neither list: full, or left
- * alone until it holds nothing. One that is closed gets no more. */
+ * Invariant: a proc that serves is idle, fed, or in neither list: it has enough
+ * until it answers, or is left alone until it holds nothing. One that is closed
+ * gets no more. */
 #define _GNU_SOURCE
 #include "cpu.h"
 #include "sched.h"
@@ -58,9 +59,12 @@ takes_one_of(const struct pool__sched *s, const struct pool__proc *proc,
 {
     int64_t queued_ns = proc->sched.queued_ns;
 
-    if (estimate_ns < POOL__QUICK_NS || queued_ns < AHEAD_NS)
-        return estimate_ns < AHEAD_NS && queued_ns < AHEAD_NS;
-    return queued_ns + estimate_ns <= 2 * AHEAD_NS && is_much(s, estimate_ns);
+    if (estimate_ns >= AHEAD_NS)
+        return false;
+    if (queued_ns < AHEAD_NS)
+        return true;
+    return estimate_ns >= POOL__QUICK_NS &&
+           queued_ns + estimate_ns <= 2 * AHEAD_NS && is_much(s, estimate_ns);
 }
 
 /* Whether some task may be. */
@@ -237,7 +241,9 @@ pool__sched_pick(struct pool__sched *s, uint32_t estimate_ns)
         struct pool__proc *proc = proc_at(node);
         if (takes_one_of(s, proc, estimate_ns) || (plenty && takes_next(proc)))
             return proc;
-        if (++looks == LOOKS)
+        if (!takes_next(proc)) /* it has enough, until it answers */
+            pool__list_remove(&proc->sched.place);
+        else if (++looks == LOOKS)
             break;
     }
     return NULL;

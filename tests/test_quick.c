@@ -243,17 +243,20 @@ nobody_asks_for_those_behind(int unused)
     static pool_future_t *f[ENOUGH];
     pool_t *pool = begin_with_one_full(f, ENOUGH);
     int sent = sent_of(f, ENOUGH);
-    pool_future_t *other = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    pool_future_t *behind[2];
 
     (void)unused;
     ck_assert_int_lt(sent, ENOUGH);
     ck_assert_ptr_eq(pool->sched.sated.first, f[sent]);
-    ck_assert_ptr_null(other->proc);
+    pool->sched.cpus = 3; /* who asks now wakes the other */
+    behind[0] = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_null(f[sent]->proc);
     pool__sched_place(&pool->sched, f[0]->proc);
-    ck_assert_ptr_null(pool->sched.sated.first);
+    behind[1] = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_nonnull(f[sent]->proc);
     quick_go_on(pool);
     quick_expect_all(f, ENOUGH);
-    quick_expect(other);
+    quick_expect_all(behind, 2);
     quick_end(pool);
 }
 
@@ -833,6 +836,16 @@ a_row_is_no_longer_than_a_while(int unused)
     quick_end(pool);
 }
 
+/* All workers seem to have answered. */
+static void
+seem_to_answer(pool_t *pool)
+{
+    pool__table_each(proc, &pool->table)
+    {
+        pool__sched_progress(&pool->sched, proc);
+    }
+}
+
 /* Those that are not quick may come to twice as much where many wait, but to no
  * more than that. */
 static void
@@ -853,6 +866,7 @@ short_ones_are_no_longer_than_two(int unused)
         quick_seem_to_take(pool, rows[k].each_ns);
         for (int i = 0; i < rows[k].tasks; i++)
             f[i] = quick_submit(pool, task_nothing, NULL, 0);
+        seem_to_answer(pool);
         pool__table_each(proc, &pool->table)
         {
             ck_assert_uint_eq(proc->channel.held, rows[k].held);
@@ -860,6 +874,35 @@ short_ones_are_no_longer_than_two(int unused)
         quick_go_on(pool);
         quick_expect_all(f, rows[k].tasks);
     }
+    quick_end(pool);
+}
+
+/* However many others have enough, who has not is sent more. */
+static void
+those_with_enough_hide_nobody(int unused)
+{
+    enum { WORKERS = 7, N = 400, EACH = 2000000 / 103000 };
+    static pool_future_t *f[N];
+    pool_t *pool = quick_begin(WORKERS, task_nothing);
+
+    (void)unused;
+    while (pool->table.ready < WORKERS)
+        ck_assert_int_eq(pool_poll(pool, 5), 0);
+    quick_stop(pool);
+    quick_seem_to_take(pool, 103000);
+    for (int i = 0; i < N; i++)
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+    seem_to_answer(pool);
+    for (int i = 0; i < WORKERS; i++) {
+        const struct pool__proc *proc = f[i]->proc;
+        ck_assert_uint_eq(proc->channel.held, EACH);
+        ck_assert_int_eq(pool_future_cancel(f[i]), 0);
+        ck_assert_uint_eq(proc->channel.held, EACH);
+        pool_future_free(f[i]);
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+    }
+    quick_go_on(pool);
+    quick_expect_all(f, N);
     quick_end(pool);
 }
 
@@ -1002,6 +1045,7 @@ static const struct test tests[] = {
     {"a_long_task_leaves_a_row", a_long_task_leaves_a_row},
     {"a_row_is_no_longer_than_a_while", a_row_is_no_longer_than_a_while},
     {"short_ones_are_no_longer_than_two", short_ones_are_no_longer_than_two},
+    {"those_with_enough_hide_nobody", those_with_enough_hide_nobody},
     {"a_row_is_told_of", a_row_is_told_of},
     {"the_wait_is_measured_in_a_row", the_wait_is_measured_in_a_row},
     {"a_row_of_all_sorts", a_row_of_all_sorts},
