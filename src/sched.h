@@ -48,9 +48,9 @@ struct pool__sched {
         uint32_t most_ns;   /* that one of them may take */
         uint32_t most_size; /* bytes of its arguments */
     } run;
-    struct { /* none was fed, and no idle one was woken for this task: nor will
-                one be, until any is placed or this is so no more */
-        const struct pool_future *first; /* of the queue; NULL: not known */
+    struct { /* nobody was fed, and nobody idle was woken for the first of the
+                queue: who comes behind it need not ask */
+        const struct pool_future *first; /* NULL: not known, or placed since */
         bool crowded;                    /* it was then */
     } sated;
     uv_timer_t sweep;

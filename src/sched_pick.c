@@ -7,10 +7,8 @@
 #include "cpu.h"
 #include "sched.h"
 
-/* Work queued at a worker. It answers when it has done what it took at once, so
- * where what is not quick may come to twice as much there is half on average:
- * while the unsettled tasks take longer than all workers would need for twice
- * that again. */
+/* Work queued at a worker; twice as much of what is not quick, while there is
+ * much to do: it answers when it has done all, so half is there on average. */
 #define AHEAD_NS 1000000u
 #define PLENTY 4u /* tasks a worker: fewer are kept for whoever is idle */
 /* Quick work at a worker before another one is woken for more: one is often
@@ -44,7 +42,8 @@ takes_next(const struct pool__proc *proc)
     return proc->channel.held == 1 && proc->sched.queued_ns < POOL__NEXT_NS;
 }
 
-/* Whether there is much to do, if all tasks run as long as one. */
+/* Whether there is twice what all workers may hold, if all tasks run as long as
+ * this one. */
 static bool
 is_much(const struct pool__sched *s, uint32_t estimate_ns)
 {
@@ -241,8 +240,8 @@ pool__sched_pick(struct pool__sched *s, uint32_t estimate_ns)
         struct pool__proc *proc = proc_at(node);
         if (takes_one_of(s, proc, estimate_ns) || (plenty && takes_next(proc)))
             return proc;
-        if (!takes_next(proc)) /* it has enough, until it answers */
-            pool__list_remove(&proc->sched.place);
+        if (proc->sched.queued_ns >= AHEAD_NS && !takes_next(proc))
+            pool__list_remove(&proc->sched.place); /* until it answers */
         else if (++looks == LOOKS)
             break;
     }

@@ -906,6 +906,33 @@ those_with_enough_hide_nobody(int unused)
     quick_end(pool);
 }
 
+/* Who is refused a longer one may have more short ones. */
+static void
+a_longer_one_is_no_end(int unused)
+{
+    enum { N = 3 };
+    pool_future_t *f[N + 1];
+    pool_t *pool = quick_begin(1, task_nothing);
+
+    (void)unused;
+    quick_learn(pool, task_gate_or_nothing);
+    quick_stop(pool);
+    quick_seem_to_take(pool, 100000);
+    for (int i = 0; i < N; i++)
+        f[i] = quick_submit(pool, task_nothing, NULL, 0);
+    quick_seem_to_take(pool, 2000000);
+    pool_future_t *longer = quick_submit(pool, task_gate_or_nothing, NULL, 0);
+    ck_assert_ptr_null(longer->proc);
+    ck_assert_int_eq(pool_future_cancel(longer), 0);
+    pool_future_free(longer);
+    quick_seem_to_take(pool, 100000);
+    f[N] = quick_submit(pool, task_nothing, NULL, 0);
+    ck_assert_ptr_nonnull(f[N]->proc);
+    quick_go_on(pool);
+    quick_expect_all(f, N + 1);
+    quick_end(pool);
+}
+
 /* Of those that come, the worker is always told of half at least, and neither
  * it nor its buffer has more than it should. */
 static void
@@ -1046,6 +1073,7 @@ static const struct test tests[] = {
     {"a_row_is_no_longer_than_a_while", a_row_is_no_longer_than_a_while},
     {"short_ones_are_no_longer_than_two", short_ones_are_no_longer_than_two},
     {"those_with_enough_hide_nobody", those_with_enough_hide_nobody},
+    {"a_longer_one_is_no_end", a_longer_one_is_no_end},
     {"a_row_is_told_of", a_row_is_told_of},
     {"the_wait_is_measured_in_a_row", the_wait_is_measured_in_a_row},
     {"a_row_of_all_sorts", a_row_of_all_sorts},
