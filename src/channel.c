@@ -19,7 +19,7 @@
 
 #define NUDGE 8u         /* bytes; what every frame is a multiple of */
 #define NUDGE_MOST 4096u /* bytes that a pipe takes at once, or not at all */
-#define TICK_BUDGET (1u << 20) /* bytes read from one worker at a time */
+#define TICK_BUDGET (128u << 10) /* bytes read from one worker at a time */
 
 int
 pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,
@@ -491,9 +491,10 @@ on_readable(uv_poll_t *handle, int status, int events)
         uv_poll_stop(handle); /* death is the pidfd's word */
         return;
     }
-    pool__channel_read(ch, TICK_BUDGET);
+    pool__channel_read(ch, pool__channel_share(ch, TICK_BUDGET));
     if (!ch->looks) /* what stood behind that when it was looked at last */
-        (void)pool__channel_collect(ch, POOL__COLLECT_STEP);
+        (void)pool__channel_collect(
+            ch, pool__channel_share(ch, POOL__COLLECT_STEP));
 }
 
 int

@@ -61,6 +61,9 @@ struct pool__inbox {
     uint8_t *bytes;
     size_t size;  /* at least POOL__INBOX_MIN */
     size_t piece; /* bytes read or written at once, at most */
+    /* Of what nobody has asked for: so much of one channel, bytes. 0: nothing,
+     * the program must hear more first. */
+    size_t share;
 
     /* Where turns are short, for the channels that come late in one: one of
      * them is read a little, and in a round each is once. */
@@ -256,10 +259,16 @@ uint64_t pool__channel_rss(const struct pool__channel *channel);
 extern const char pool__channel_no_memory[];
 void pool__channel_violate(struct pool__channel *channel, const char *what);
 
+/* How much of what has come may be read now. */
+static inline size_t
+pool__channel_share(const struct pool__channel *channel, size_t most)
+{
+    return pool__min(most, channel->inbox->share);
+}
 /* Read what has come; at most BUDGET bytes. */
 void pool__channel_read(struct pool__channel *channel, size_t budget);
-/* Take finished replies from the region that were not written, BUDGET bytes or
- * up to a step more. False: there were none. */
+/* Take finished replies from the region that were not written, at most BUDGET
+ * bytes. False: there were none. */
 bool pool__channel_collect(struct pool__channel *channel, size_t budget);
 /* The worker is dead: read and collect all there is. */
 void pool__channel_drain(struct pool__channel *channel);

@@ -373,7 +373,7 @@ read_big(struct pool__channel *ch)
 }
 
 static ssize_t
-read_some(struct pool__channel *ch)
+read_some(struct pool__channel *ch, size_t most)
 {
     size_t rest = pool__buf_size(&ch->rest);
     size_t front = pool__front(ch->inbox->bytes, rest, 0);
@@ -382,7 +382,8 @@ read_some(struct pool__channel *ch)
     if (ch->big.block != NULL && ch->consumed == position(ch))
         return read_big(ch);
     ssize_t got = pool__read(ch->result_read, inbox + rest,
-        pool__min(ch->inbox->size - front - rest, ch->inbox->piece));
+        pool__min(
+            ch->inbox->size - front - rest, pool__min(most, ch->inbox->piece)));
     if (got <= 0)
         return got;
     uint64_t at = position(ch);
@@ -451,10 +452,11 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
     uint64_t fetched = ch->fetched;
     bool late = pool__budget_over();
 
-    if (late && !may_be_late(ch))
+    if (budget == 0 || (late && !may_be_late(ch)))
         return;
     do {
-        ssize_t got = ch->broken || ch->ended ? -1 : read_some(ch);
+        ssize_t got =
+            ch->broken || ch->ended ? -1 : read_some(ch, budget - before);
         if (got == 0 && !ch->broken)
             end_of_stream(ch);
         if (got <= 0)
@@ -462,7 +464,7 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
         before += (size_t)got;
         if ((size_t)got >= POOL__LARGE)
             pool__pipe_grow(ch->result_read, &ch->grown_in);
-        else if (ch->big.block == NULL)
+        if (ch->big.block == NULL)
             break; /* the pipe is empty, most likely: spare a system call */
     } while (before < budget && ch->fetched == fetched && !pool__budget_over());
     if (before == 0)
@@ -474,7 +476,7 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
 
 /* Take the next piece of what stands in the buffer. False: there is none. */
 static bool
-collect_some(struct pool__channel *ch)
+collect_some(struct pool__channel *ch, size_t most)
 {
     struct pool__region *region = ch->region;
     size_t rest = pool__buf_size(&ch->rest);
@@ -483,7 +485,8 @@ collect_some(struct pool__channel *ch)
 
     if (ch->broken || start > ch->consumed || end <= ch->consumed)
         return false; /* the pipe has bytes before these, or there are none */
-    size_t step = pool__min(POOL__COLLECT_STEP, ch->inbox->piece);
+    size_t step =
+        pool__min(most, pool__min(POOL__COLLECT_STEP, ch->inbox->piece));
     size_t n = pool__min((size_t)(end - ch->consumed), step);
     const uint8_t *from = pool__reply_at(region, ch->consumed);
     uint8_t *inbox =
@@ -509,10 +512,11 @@ pool__channel_collect(struct pool__channel *ch, size_t budget)
     uint64_t before = ch->consumed, fetched = ch->fetched;
     bool late = pool__budget_over();
 
-    if (late && !may_be_late(ch))
+    if (budget == 0 || (late && !may_be_late(ch)))
         return false;
-    while (collect_some(ch) && ch->consumed - before < budget &&
-           ch->fetched == fetched && !pool__budget_over())
+    while (collect_some(ch, budget - (ch->consumed - before)) &&
+           ch->consumed - before < budget && ch->fetched == fetched &&
+           !pool__budget_over())
         ; /* what is left comes by the pipe, or the next sweep finds it */
     if (ch->consumed == before)
         return false;
@@ -529,9 +533,9 @@ pool__channel_drain(struct pool__channel *ch)
 
     /* An honest worker that is dead has one result in its segment at most. */
     while (!ch->broken && ch->piped < most && ch->fetched - fetched < 2 &&
-           read_some(ch) > 0)
+           read_some(ch, SIZE_MAX) > 0)
         ;
-    while (ch->fetched - fetched < 2 && collect_some(ch))
+    while (ch->fetched - fetched < 2 && collect_some(ch, SIZE_MAX))
         ;
     tell_progress(ch);
 }

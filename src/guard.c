@@ -59,6 +59,7 @@ pool__leave_slowly(struct pool__core *core)
     if (core->pool != NULL)
         pool__settle_down(core->pool);
     core->wake = core->pool == NULL || core->pool->closing ||
+                 !pool__list_empty(&core->notices) ||
                  (core->embedded && !pool__thread_naps(core->pool) &&
                      !core->pool->host.goes_on);
     pool__wake_waiters(core);

@@ -13,6 +13,8 @@
 #include "fdio.h"
 #include "owner.h"
 
+#define FEW 64 /* callbacks and lines that a call may leave for its end */
+
 /* ---- turns -------------------------------------------------------------- */
 
 /* A pool that is shut down lets its workers go when nothing is left to do. */
@@ -33,9 +35,10 @@ pool__is_pressed(struct pool *pool)
 {
     struct pool__core *core = pool->core;
 
-    return pool->stale || pool->cancelling != POOL__CANCEL_NONE ||
-           pool->sched.stirred || !pool__list_empty(&core->notices) ||
-           core->trash != NULL || pool__drain_due(pool) || is_finished(pool) ||
+    return pool->stale || pool->table.inbox.share == 0 ||
+           pool->cancelling != POOL__CANCEL_NONE || pool->sched.stirred ||
+           !pool__list_empty(&core->notices) || core->trash != NULL ||
+           pool__drain_due(pool) || is_finished(pool) ||
            (pool->closing && pool__close_ready(pool));
 }
 
@@ -54,32 +57,28 @@ housekeeping(struct pool *pool)
         ;
 }
 
-/* Where a turn is short, nothing more is read before the program has heard
- * what was read last: a worker may send more lines than the program takes. */
-static bool
-is_heard(struct pool *pool)
+/* share: bytes of each worker that may be read. */
+static void
+run(struct pool *pool, uv_run_mode mode, size_t share)
 {
-    if (pool__budget_limited())
-        pool__tell(pool);
-    return !pool__budget_limited() || pool__list_empty(&pool->core->notices);
-}
-
-/* False: the program must hear more first. */
-static bool
-run(struct pool *pool, uv_run_mode mode)
-{
+    pool->table.inbox.share = share;
     uv_update_time(&pool->loop); /* the program may have been away */
     housekeeping(pool);
     pool__sched_flush(&pool->sched);
-    if (!is_heard(pool) || pool__is_foreign(pool))
-        return false;
     pool->stale = false;
     pool->found = pool__look(pool, mode == UV_RUN_ONCE);
     if (pool->found)
         mode = UV_RUN_NOWAIT;
     uv_run(&pool->loop, mode);
     pool->alarm.heard = true; /* if open, the kernel knows of it now */
-    return true;
+}
+
+void
+pool__turn_untold(struct pool *pool, uv_run_mode mode)
+{
+    pool->driving = true;
+    run(pool, mode, pool__share(pool));
+    pool->driving = false;
 }
 
 void
@@ -88,26 +87,21 @@ pool__turn(struct pool *pool, uv_run_mode mode)
     if (pool__is_foreign(pool))
         return;
     pool->driving = true;
-    if (run(pool, mode))
-        pool__tell(pool);
-    pool->driving = false;
-}
-
-void
-pool__turn_untold(struct pool *pool, uv_run_mode mode)
-{
-    pool->driving = true;
-    (void)run(pool, mode);
+    run(pool, mode, pool__share(pool));
+    pool__tell(pool);
     pool->driving = false;
 }
 
 void
 pool__turn_over(struct pool *pool)
 {
-    do
+    do {
         pool__turn(pool, UV_RUN_NOWAIT);
-    while (pool__has_work(pool) && !pool__budget_over() &&
-           !pool__is_foreign(pool));
+        if (pool__is_foreign(pool))
+            return;
+        if (!pool__list_empty(&pool->core->notices))
+            pool__wake_waiters(pool->core); /* before those are told */
+    } while (pool__has_work(pool) && !pool__budget_over());
 }
 
 /* ---- caller drive -------------------------------------------------------- */
@@ -177,8 +171,9 @@ drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
         bool found = timeout_ms != 0 && pool__spin(pool, end);
         if (found && ++looks % POOL__LOOKS_A_TURN != 0)
             continue;
-        pool__turn(
-            pool, timeout_ms == 0 || found ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        bool sleeps =
+            timeout_ms != 0 && !found && pool__list_empty(&pool->core->notices);
+        pool__turn(pool, sleeps ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     } while (!done(data) && !pool->timed_out && timeout_ms != 0 &&
              !pool__is_foreign(pool));
     end_wait(pool);
@@ -188,6 +183,28 @@ drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
         return 0;
     pool__drive_once(pool); /* what came in the same instant wins */
     return done(data) ? 0 : POOL_ETIMEDOUT;
+}
+
+/* Where that takes long workers are fed meanwhile, and held to their deadlines,
+ * until what is due now has been told or that brings more than a few others: it
+ * would else have no end. */
+void
+pool__tell_all(struct pool *pool)
+{
+    struct pool__core *core = pool->core;
+    uint64_t due = core->noticed;
+
+    if (pool__is_foreign(pool))
+        return;
+    pool->driving = true;
+    pool__tell(pool);
+    while (!pool__is_foreign(pool) && !pool__list_empty(&core->notices)) {
+        if (pool->drive == POOL__DRIVE_CALLER && core->told < due)
+            run(pool, UV_RUN_NOWAIT,
+                core->noticed - due < FEW ? pool__share(pool) : 0);
+        pool__tell(pool);
+    }
+    pool->driving = false;
 }
 
 /* ---- waiting --------------------------------------------------------------
@@ -243,13 +260,13 @@ pool__settle_down(struct pool *pool)
     case POOL__DRIVE_SERIAL:
         if (pool->driving)
             break;
-        pool->driving = true;
-        pool__tell(pool);
-        pool->driving = false;
+        pool__tell_all(pool);
+        if (pool->alarm.fd >= 0 && !pool->alarm.heard) {
+            pool__turn(pool, UV_RUN_NOWAIT);
+            pool__tell_all(pool);
+        }
         if (pool__is_foreign(pool))
             break;
-        if (pool->alarm.fd >= 0 && !pool->alarm.heard)
-            pool__turn(pool, UV_RUN_NOWAIT);
         if (pool->closing)
             pool__close_finish(pool);
         else

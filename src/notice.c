@@ -10,6 +10,12 @@
 #include "error.h"
 #include "pool.h"
 
+#define TELL_NS 1000000u /* of the program's code, then the loop has a turn */
+#define SHORT_NS 200000u /* the same, where a host's loop waits */
+#define LOOK_EACH 8      /* callbacks from one look at the clock to the next */
+#define UNTOLD_MOST (4096u << 10) /* bytes that wait; then no more is read */
+#define SHARE (16u << 10)         /* bytes of each worker in a turn till then */
+
 /* ---- done callbacks ----------------------------------------------------- */
 
 struct callback {
@@ -39,6 +45,9 @@ on_settled(struct pool__watcher *watcher, struct pool_future *future)
 {
     struct callback *cb = pool__container(watcher, struct callback, watcher);
 
+    cb->notice.size = sizeof *cb + sizeof *future;
+    if (future->block != NULL)
+        cb->notice.size += future->size;
     pool__core_listen(future->core, false);
     pool__notice_add(future->core, &cb->notice);
 }
@@ -134,6 +143,7 @@ pool__log(struct pool *pool, int kind, pid_t pid, uint64_t task_id,
         return; /* nobody wants it, or memory is out */
     line->core = pool->core;
     line->notice.run = tell_line;
+    line->notice.size = sizeof *line + length;
     memcpy(line->text, text, length);
     line->text[length] = '\0';
     line->log = (pool_log_t){.kind = kind,
@@ -166,19 +176,54 @@ tell_drain(struct pool *pool)
     pool__lock(pool->core);
 }
 
+/* Workers may print more, and end more tasks, than the program takes. While
+ * some of it waits little is read at once: one worker shall not fill what
+ * others need too. */
+size_t
+pool__share(const struct pool *pool)
+{
+    size_t untold = pool->core->untold;
+
+    return untold == 0 ? SIZE_MAX : untold < UNTOLD_MOST ? SHARE : 0;
+}
+
+static void
+tell_next(struct pool__core *core)
+{
+    struct pool__list *node = core->notices.next;
+    struct pool__notice *notice =
+        pool__list_entry(node, struct pool__notice, node);
+
+    pool__list_remove(node);
+    core->told++;
+    core->untold -= notice->size;
+    notice->run(notice);
+}
+
+/* Whether the clock is read after this one. A look costs a tenth of a task with
+ * a callback, so where no host's loop waits it isn't read after each of many.
+ */
+static bool
+is_looked_after(unsigned n)
+{
+    return pool__budget_limited() || n % LOOK_EACH == 0 || (n & (n - 1)) == 0;
+}
+
+/* A callback may take long, and there may always be another: in between the
+ * loop has its turn, so that workers are fed and held to their deadlines. */
 void
 pool__tell(struct pool *pool)
 {
-    struct pool__list *notices = &pool->core->notices;
+    struct pool__core *core = pool->core;
+    uint64_t most = pool__budget_limited() ? SHORT_NS : TELL_NS;
+    uint64_t end = pool__list_empty(&core->notices) ? 0 : pool__now_ns() + most;
 
-    while (!pool__list_empty(notices)) {
-        struct pool__list *node = notices->next;
-        pool__list_remove(node);
-        struct pool__notice *notice =
-            pool__list_entry(node, struct pool__notice, node);
-        notice->run(notice);
-        if (pool__budget_over() || pool__is_foreign(pool))
+    for (unsigned n = 1; !pool__list_empty(&core->notices); n++) {
+        tell_next(core);
+        if (pool__is_foreign(pool))
             return;
+        if (is_looked_after(n) && pool__now_ns() >= end)
+            break;
     }
     tell_drain(pool);
 }

@@ -17,9 +17,8 @@
 #include "util.h"
 #include "watch.h"
 
-#define TURN_BUDGET (64u << 10) /* bytes read from one worker at a time */
-#define DRAIN_MOST (2u << 20)   /* bytes; more than a pipe holds */
-#define READ_SIZE (16u << 10)
+#define DRAIN_MOST (2u << 20) /* bytes; more than a pipe holds */
+#define READ_SIZE (16u << 10) /* at once */
 
 struct pool__printed {
     char line[POOL__LOG_MAX + 1]; /* the beginning of a line */
@@ -159,7 +158,9 @@ read_some(struct pool__output *o, size_t budget)
 static void
 on_readable(uv_poll_t *handle, int status, int events)
 {
-    ssize_t got = status < 0 ? 0 : read_some(handle->data, TURN_BUDGET);
+    struct pool__output *o = handle->data;
+    size_t most = o->share != NULL ? *o->share : SIZE_MAX;
+    ssize_t got = status < 0 ? 0 : read_some(o, pool__min(most, READ_SIZE));
 
     (void)events;
     if (got <= 0 && got != -EAGAIN)

@@ -16,6 +16,7 @@ struct pool__output {
     bool open;       /* its handle is in the loop */
     uv_poll_t readable;
     struct pool__printed *printed; /* NULL: nothing is captured */
+    const size_t *share; /* bytes that may be read now; NULL: no limit */
     /* A line, printable, NUL after it, at most POOL__LOG_MAX bytes; a longer
      * one comes in pieces. Must not destroy the output. */
     void (*line)(void *owner, const char *text, size_t size);

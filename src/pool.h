@@ -156,6 +156,8 @@ int pool__drive(struct pool *pool, bool (*done)(void *), void *data,
     int timeout_ms, const char *who);
 /* In caller drive: do once what can be done without waiting. */
 void pool__drive_once(struct pool *pool);
+/* Where no other thread and no loop does so: tell the program all of it. */
+void pool__tell_all(struct pool *pool);
 /* At the end of a public function: tell what it brought about. The pool may be
  * gone afterwards. */
 void pool__settle_down(struct pool *pool);
@@ -234,8 +236,10 @@ void pool__close_finish(struct pool *pool);
 /* ---- notice.c -------------------------------------------------------------
  */
 
-/* Run what waits to be told to the program. */
+/* Run what waits to be told to the program, for a while: much may be left. */
 void pool__tell(struct pool *pool);
+/* How much of each worker may be read meanwhile, bytes. */
+size_t pool__share(const struct pool *pool);
 /* Whether the drain callback is to be called. */
 bool pool__drain_due(const struct pool *pool);
 /* A line for the log callback; a newline at its end is dropped. */

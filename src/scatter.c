@@ -247,11 +247,8 @@ settle_restored(struct pool *pool, struct pool_scatter *s)
 static void
 tell_here(struct pool *pool)
 {
-    if (pool->drive != POOL__DRIVE_SERIAL || pool->driving)
-        return;
-    pool->driving = true;
-    pool__tell(pool);
-    pool->driving = false;
+    if (pool->drive == POOL__DRIVE_SERIAL && !pool->driving)
+        pool__tell_all(pool);
 }
 
 /* In a serial pool hooks run here, and may free the scatter or end the pool;

@@ -46,13 +46,14 @@ holds(const struct pool__proc *proc)
 static bool
 look_into(struct pool *pool, struct pool__proc *proc, bool looks)
 {
-    size_t most =
-        pool__sched_crowded(&pool->sched) ? TAKEN_MOST : POOL__COLLECT_STEP;
+    size_t most = pool__channel_share(&proc->channel,
+        pool__sched_crowded(&pool->sched) ? TAKEN_MOST : POOL__COLLECT_STEP);
 
     pool__channel_look(&proc->channel, looks);
     if (!looks) {
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        if (pool__budget_over() && pool__channel_replied(&proc->channel)) {
+        if ((most == 0 || pool__budget_over()) &&
+            pool__channel_replied(&proc->channel)) {
             pool__channel_look(&proc->channel, true);
             return true; /* it might not be taken: another turn follows */
         }

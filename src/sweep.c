@@ -25,9 +25,9 @@ sweep_one(struct pool__sched *s, struct pool__proc *proc)
 {
     struct pool__channel *ch = &proc->channel;
 
-    pool__channel_read(ch, POOL__INBOX_MIN);
-    pool__channel_collect(ch, SIZE_MAX);
-    if (ch->held == 0)
+    pool__channel_read(ch, pool__channel_share(ch, POOL__INBOX_MIN));
+    pool__channel_collect(ch, pool__channel_share(ch, POOL__REPLY_BUFFER));
+    if (ch->held == 0 || ch->inbox->share == 0)
         return;
     bool claimed = pool__channel_claimed(ch, ch->head);
     if (ch->head == proc->sched.watched && claimed) {

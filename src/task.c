@@ -115,6 +115,8 @@ void
 pool__notice_add(struct pool__core *core, struct pool__notice *notice)
 {
     pool__list_append(&core->notices, &notice->node);
+    core->noticed++;
+    core->untold += notice->size;
     core->wake = true;
 }
 

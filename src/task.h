@@ -29,6 +29,7 @@ struct pool__watcher {
  * and ends the notice's life. */
 struct pool__notice {
     struct pool__list node;
+    size_t size; /* bytes that are kept until it is told, about */
     void (*run)(struct pool__notice *notice);
 };
 
@@ -47,6 +48,8 @@ struct pool__core {
     pthread_mutex_t lock; /* of a thread-driven pool; see guard.c */
     struct pool__list waiters; /* threads that wait */
     struct pool__list notices; /* for the program, oldest first */
+    uint64_t noticed, told;    /* how many there were, and were told */
+    size_t untold;             /* bytes of those that wait */
     struct pool__cells cells;
     size_t unsettled;
     size_t listeners; /* that are to hear of it at once */

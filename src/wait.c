@@ -135,12 +135,13 @@ drive_each(struct pool__gate *gate, struct pollfd *set, int most)
         set[i] = (struct pollfd){.fd = -1};
         if (pool == NULL || pool->drive != POOL__DRIVE_CALLER)
             continue;
-        bool more;
-        do {
-            pool__drive_once(pool);
-            more = !pool->driving && pool__look_away(pool);
-        } while ((more || pool->stale) && !pool->driving);
-        int next = uv_backend_timeout(&pool->loop);
+        pool__drive_once(pool);
+        if (pool__is_foreign(pool))
+            return 0; /* a callback has forked: it is the child's copy */
+        bool more = !pool->driving && pool__look_away(pool);
+        int next = more || pool__is_pressed(pool)
+                       ? 0
+                       : uv_backend_timeout(&pool->loop);
         if (next >= 0 && (most < 0 || next < most))
             most = next;
         set[i] =
@@ -158,6 +159,17 @@ sleep_on(struct pool__gate *gate, struct pollfd *set, int timeout_ms)
     pool__bell_take(gate->event);
 }
 
+/* What is due is told before the wait is over. */
+static void
+tell_each(struct pool__gate *gate, const char *who)
+{
+    for (size_t i = 0; i < gate->count; i++) {
+        struct pool__core *core = gate->cores[i];
+        if (!core->threaded && pool__enter(core, who) == 0)
+            pool__leave(core);
+    }
+}
+
 static int
 wait_across(struct pool__gate *gate, bool (*done)(void *), void *data,
     int timeout_ms, const char *who)
@@ -173,11 +185,14 @@ wait_across(struct pool__gate *gate, bool (*done)(void *), void *data,
                    : now < end    ? (int)((end - now + 999999) / 1000000)
                                   : 0;
         int sleep = drive_each(gate, set, left);
+        bool over = done(data) || left == 0;
+        if (over)
+            tell_each(gate, who);
         if (gate->cores[0]->stamp != pool__owner_stamp()) {
             pool__free(set);
             return pool__refuse_process(who);
         }
-        if (done(data) || left == 0)
+        if (over)
             break;
         sleep_on(gate, set, sleep);
     }

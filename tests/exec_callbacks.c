@@ -456,6 +456,38 @@ one_that_blocks(const struct drive *d)
     drive_destroy(d, pool);
 }
 
+/* What one brings about that is called at once is told before the call that
+ * added it returns. */
+static void
+cancel_another(pool_future_t *future, void *another)
+{
+    (void)future;
+    ck_assert_int_eq(pool_future_cancel(another), 0);
+}
+
+static void
+one_called_at_once_cancels(const struct drive *d)
+{
+    struct gate *gate = gate_new();
+    pool_t *pool = drive_pool(d, 1);
+    pool_future_t *settled = submit(pool, task_nothing);
+    struct notes notes = {0};
+    struct note note = {&notes, 1, pool, NULL};
+
+    ck_assert_int_eq(drive_error(d, settled), 0);
+    pool_future_t *other = gate_submit(pool, gate);
+    pool_future_t *cancelled = submit(pool, task_nothing);
+    add(cancelled, take_note, &note);
+    ck_assert_int_eq(
+        pool_future_add_done_callback(settled, cancel_another, cancelled), 0);
+    ck_assert_int_eq(notes.count, 1);
+    gate_open(gate);
+    ck_assert_int_eq(drive_end(d, other), 0);
+    pool_future_free(settled);
+    pool_future_free(cancelled);
+    drive_destroy(d, pool);
+}
+
 static const struct drive_case cases[] = {
     {"each_end_calls_once", each_end_calls_once, IN_ALL},
     {"many_keep_their_order", many_keep_their_order, IN_ALL},
@@ -467,6 +499,7 @@ static const struct drive_case cases[] = {
     {"destroy_calls_back", destroy_calls_back, IN_ALL},
     {"none_is_lost", none_is_lost, IN_ALL},
     {"one_that_blocks", one_that_blocks, IN_ALL},
+    {"one_called_at_once_cancels", one_called_at_once_cancels, IN_CALLER},
     {NULL, NULL, 0},
 };
 

@@ -94,8 +94,10 @@ make_frame(uint8_t bytes[POOL__FRAME_HEADER + LINE], uint16_t type)
 static void
 make_channel(struct pool__channel *ch)
 {
-    inbox = (struct pool__inbox){
-        .bytes = inbox_bytes, .size = sizeof inbox_bytes, .piece = PIECE};
+    inbox = (struct pool__inbox){.bytes = inbox_bytes,
+        .size = sizeof inbox_bytes,
+        .piece = PIECE,
+        .share = SIZE_MAX};
     ck_assert_int_eq(
         pool__channel_init(ch, &inbox, LINE, false, &events, ch), 0);
 }
@@ -258,7 +260,8 @@ a_budget_ends_a_look(int unused)
     ck_assert(pool__channel_collect(ch, 2 * PIECE));
     ck_assert_uint_eq(ch->consumed, 2 * PIECE);
     ck_assert(pool__channel_collect(ch, 1));
-    ck_assert_uint_eq(ch->consumed, 3 * PIECE);
+    ck_assert_uint_eq(ch->consumed, 2 * PIECE + 1);
+    ck_assert(!pool__channel_collect(ch, 0));
     ck_assert(pool__channel_collect(ch, SIZE_MAX));
     ck_assert_int_eq(heard[0], LINES);
     ck_assert(!pool__channel_collect(ch, SIZE_MAX));

@@ -63,7 +63,8 @@ begin(void)
     srand(SEED);
     inbox = (struct pool__inbox){.bytes = inbox_bytes,
         .size = sizeof inbox_bytes,
-        .piece = sizeof inbox_bytes};
+        .piece = sizeof inbox_bytes,
+        .share = SIZE_MAX};
     ck_assert_int_eq(uv_loop_init(&loop), 0);
     ck_assert_int_eq(
         pool__channel_init(&channel, &inbox, 0, false, &events, &channel), 0);
