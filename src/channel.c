@@ -19,7 +19,7 @@
 
 #define NUDGE 8u         /* bytes; what every frame is a multiple of */
 #define NUDGE_MOST 4096u /* bytes that a pipe takes at once, or not at all */
-#define TICK_BUDGET (128u << 10) /* bytes read from one worker at a time */
+#define TICK_BUDGET (1u << 20) /* bytes read from one worker at a time */
 
 int
 pool__channel_init(struct pool__channel *ch, struct pool__inbox *inbox,

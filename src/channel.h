@@ -61,9 +61,13 @@ struct pool__inbox {
     uint8_t *bytes;
     size_t size;  /* at least POOL__INBOX_MIN */
     size_t piece; /* bytes read or written at once, at most */
-    /* Of what nobody has asked for: so much of one channel, bytes. 0: nothing,
-     * the program must hear more first. */
-    size_t share;
+
+    /* How much of one channel may be read of what nobody has asked for: of a
+     * loud one, which has brought a notice after the one of this number, and of
+     * a quiet one. 0: nothing. */
+    const uint64_t *noticed; /* how many notices there were */
+    uint64_t heard;
+    size_t loud_share, quiet_share; /* bytes */
 
     /* Where turns are short, for the channels that come late in one: one of
      * them is read a little, and in a round each is once. */
@@ -91,6 +95,7 @@ struct pool__channel {
     bool looks;               /* the worker is told so, see region.h */
     bool withheld;            /* the segment is not used any more */
     uint64_t round;           /* the last one in which it was read late */
+    uint64_t brought;         /* the number of the last notice that it has */
 
     /* Tasks in the worker's hands: ordinals head to tail - 1. */
     struct pool__sent *sent; /* a ring of POOL__RING */
@@ -263,7 +268,11 @@ void pool__channel_violate(struct pool__channel *channel, const char *what);
 static inline size_t
 pool__channel_share(const struct pool__channel *channel, size_t most)
 {
-    return pool__min(most, channel->inbox->share);
+    const struct pool__inbox *inbox = channel->inbox;
+
+    return pool__min(most, channel->brought > inbox->heard
+                               ? inbox->loud_share
+                               : inbox->quiet_share);
 }
 /* Read what has come; at most BUDGET bytes. */
 void pool__channel_read(struct pool__channel *channel, size_t budget);

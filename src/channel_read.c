@@ -287,10 +287,19 @@ least_large(const struct pool__channel *ch)
     return pool__min(POOL__LARGE, ch->inbox->piece);
 }
 
+/* There were so many notices before. */
+static void
+note_brought(struct pool__channel *ch, uint64_t noticed)
+{
+    if (*ch->inbox->noticed != noticed)
+        ch->brought = *ch->inbox->noticed;
+}
+
 /* Handle N bytes of the stream, the rest of before included. */
 pool__hot static void
 consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
 {
+    uint64_t noticed = *ch->inbox->noticed;
     struct pool__frame frame;
 
     while (n != 0 && !ch->broken) {
@@ -316,6 +325,7 @@ consume(struct pool__channel *ch, const uint8_t *bytes, size_t n)
         n -= taken;
     }
     keep_rest(ch, bytes, ch->broken ? 0 : n);
+    note_brought(ch, noticed);
 }
 
 /* Where in the stream the next byte of the pipe stands, as far as that is known
@@ -367,8 +377,10 @@ read_big(struct pool__channel *ch)
     ch->piped += (size_t)got;
     note_consumed(ch, (size_t)got);
     ch->big.have += (size_t)got;
+    uint64_t noticed = *ch->inbox->noticed;
     if (ch->big.have == ch->big.need)
         big_end(ch);
+    note_brought(ch, noticed);
     return got;
 }
 
@@ -464,7 +476,7 @@ pool__channel_read(struct pool__channel *ch, size_t budget)
         before += (size_t)got;
         if ((size_t)got >= POOL__LARGE)
             pool__pipe_grow(ch->result_read, &ch->grown_in);
-        if (ch->big.block == NULL)
+        else if (ch->big.block == NULL)
             break; /* the pipe is empty, most likely: spare a system call */
     } while (before < budget && ch->fetched == fetched && !pool__budget_over());
     if (before == 0)

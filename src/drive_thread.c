@@ -270,6 +270,7 @@ rest(struct pool *pool)
     pool->thread.rest = POOL__REST_NONE;
     pool->thread.called = false;
     core->wake = true;
+    pool__listen(pool);
     (void)pool__look_away(pool);
 }
 

@@ -13,8 +13,6 @@
 #include "fdio.h"
 #include "owner.h"
 
-#define FEW 64 /* callbacks and lines that a call may leave for its end */
-
 /* ---- turns -------------------------------------------------------------- */
 
 /* A pool that is shut down lets its workers go when nothing is left to do. */
@@ -35,7 +33,7 @@ pool__is_pressed(struct pool *pool)
 {
     struct pool__core *core = pool->core;
 
-    return pool->stale || pool->table.inbox.share == 0 ||
+    return pool->stale || pool->table.inbox.loud_share == 0 ||
            pool->cancelling != POOL__CANCEL_NONE || pool->sched.stirred ||
            !pool__list_empty(&core->notices) || core->trash != NULL ||
            pool__drain_due(pool) || is_finished(pool) ||
@@ -57,11 +55,9 @@ housekeeping(struct pool *pool)
         ;
 }
 
-/* share: bytes of each worker that may be read. */
 static void
-run(struct pool *pool, uv_run_mode mode, size_t share)
+run(struct pool *pool, uv_run_mode mode)
 {
-    pool->table.inbox.share = share;
     uv_update_time(&pool->loop); /* the program may have been away */
     housekeeping(pool);
     pool__sched_flush(&pool->sched);
@@ -77,7 +73,8 @@ void
 pool__turn_untold(struct pool *pool, uv_run_mode mode)
 {
     pool->driving = true;
-    run(pool, mode, pool__share(pool));
+    pool__listen(pool);
+    run(pool, mode);
     pool->driving = false;
 }
 
@@ -87,7 +84,8 @@ pool__turn(struct pool *pool, uv_run_mode mode)
     if (pool__is_foreign(pool))
         return;
     pool->driving = true;
-    run(pool, mode, pool__share(pool));
+    pool__listen(pool);
+    run(pool, mode);
     pool__tell(pool);
     pool->driving = false;
 }
@@ -185,9 +183,9 @@ drive_until(struct pool *pool, bool (*done)(void *), void *data, int timeout_ms)
     return done(data) ? 0 : POOL_ETIMEDOUT;
 }
 
-/* Where that takes long workers are fed meanwhile, and held to their deadlines,
- * until what is due now has been told or that brings more than a few others: it
- * would else have no end. */
+/* Where that takes long the loop has its turns: until what is due now has been
+ * told workers are fed; then nothing is read of them, for what they bring would
+ * have no end. */
 void
 pool__tell_all(struct pool *pool)
 {
@@ -199,11 +197,15 @@ pool__tell_all(struct pool *pool)
     pool->driving = true;
     pool__tell(pool);
     while (!pool__is_foreign(pool) && !pool__list_empty(&core->notices)) {
-        if (pool->drive == POOL__DRIVE_CALLER && core->told < due)
-            run(pool, UV_RUN_NOWAIT,
-                core->noticed - due < FEW ? pool__share(pool) : 0);
+        if (core->told < due)
+            pool__listen_little(pool, due);
+        else
+            pool__listen_not(pool);
+        if (pool->drive == POOL__DRIVE_CALLER)
+            run(pool, UV_RUN_NOWAIT);
         pool__tell(pool);
     }
+    pool__listen(pool);
     pool->driving = false;
 }
 

@@ -14,7 +14,7 @@
 #define SHORT_NS 200000u /* the same, where a host's loop waits */
 #define LOOK_EACH 8      /* callbacks from one look at the clock to the next */
 #define UNTOLD_MOST (4096u << 10) /* bytes that wait; then no more is read */
-#define SHARE (16u << 10)         /* bytes of each worker in a turn till then */
+#define SHARE (16u << 10)         /* of each worker in a turn while any do */
 
 /* ---- done callbacks ----------------------------------------------------- */
 
@@ -176,15 +176,35 @@ tell_drain(struct pool *pool)
     pool__lock(pool->core);
 }
 
-/* Workers may print more, and end more tasks, than the program takes. While
- * some of it waits little is read at once: one worker shall not fill what
- * others need too. */
-size_t
-pool__share(const struct pool *pool)
+static void
+set_shares(struct pool *pool, uint64_t heard, size_t loud, size_t quiet)
+{
+    pool->table.inbox.heard = heard;
+    pool->table.inbox.loud_share = loud;
+    pool->table.inbox.quiet_share = quiet;
+}
+
+/* Workers may print more, and end more tasks, than the program takes. One that
+ * does so shall silence no other: of whom nothing waits is always read. */
+void
+pool__listen(struct pool *pool)
 {
     size_t untold = pool->core->untold;
+    size_t share = untold == 0 ? SIZE_MAX : SHARE;
 
-    return untold == 0 ? SIZE_MAX : untold < UNTOLD_MOST ? SHARE : 0;
+    set_shares(pool, pool->core->told, untold < UNTOLD_MOST ? share : 0, share);
+}
+
+void
+pool__listen_little(struct pool *pool, uint64_t due)
+{
+    set_shares(pool, due, 0, SHARE);
+}
+
+void
+pool__listen_not(struct pool *pool)
+{
+    set_shares(pool, 0, 0, 0);
 }
 
 static void

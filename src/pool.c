@@ -204,6 +204,7 @@ open_table(struct pool *pool, struct pool__forkserver *server)
     }
     rc = pool__table_init(
         &pool->table, &pool->loop, server, pool__worker_main, &table_events);
+    pool->table.inbox.noticed = &pool->core->noticed;
     pool__sched_init(&pool->sched, pool->core, &pool->table);
     if (rc < 0)
         pool__loop_close(pool);

@@ -238,8 +238,11 @@ void pool__close_finish(struct pool *pool);
 
 /* Run what waits to be told to the program, for a while: much may be left. */
 void pool__tell(struct pool *pool);
-/* How much of each worker may be read meanwhile, bytes. */
-size_t pool__share(const struct pool *pool);
+/* How much of each worker may be read from now on: as what waits allows; or a
+ * little, until it has brought a notice after number DUE; or nothing. */
+void pool__listen(struct pool *pool);
+void pool__listen_little(struct pool *pool, uint64_t due);
+void pool__listen_not(struct pool *pool);
 /* Whether the drain callback is to be called. */
 bool pool__drain_due(const struct pool *pool);
 /* A line for the log callback; a newline at its end is dropped. */

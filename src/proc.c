@@ -406,7 +406,7 @@ pool__proc_start(struct pool__proc *proc, uv_loop_t *loop,
         &proc->output, pool__worker_captures(config), on_line, proc);
     if (rc < 0)
         return rc;
-    proc->output.share = &inbox->share;
+    proc->output.share = &inbox->loud_share;
     rc = pool__channel_init(&proc->channel, inbox,
         (uint32_t)pool__max(config->max_result, POOL__ERROR_MAX),
         proc->config.has_segment, &events->channel, proc);

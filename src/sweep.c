@@ -20,14 +20,15 @@ pool__sched_keep_sweeping(struct pool__sched *s)
         uv_timer_again(&s->sweep);
 }
 
+/* At most so many bytes. */
 static void
-sweep_one(struct pool__sched *s, struct pool__proc *proc)
+sweep_one(struct pool__sched *s, struct pool__proc *proc, size_t most)
 {
     struct pool__channel *ch = &proc->channel;
 
-    pool__channel_read(ch, pool__channel_share(ch, POOL__INBOX_MIN));
-    pool__channel_collect(ch, pool__channel_share(ch, POOL__REPLY_BUFFER));
-    if (ch->held == 0 || ch->inbox->share == 0)
+    pool__channel_read(ch, pool__min(most, POOL__INBOX_MIN));
+    pool__channel_collect(ch, pool__min(most, POOL__REPLY_BUFFER));
+    if (ch->held == 0 || most == 0)
         return;
     bool claimed = pool__channel_claimed(ch, ch->head);
     if (ch->head == proc->sched.watched && claimed) {
@@ -51,13 +52,17 @@ wants_sweep(struct pool__channel *ch)
                                  pool__channel_replied(ch)));
 }
 
-void
-pool__sched_look(struct pool__sched *s)
+/* asked: somebody has asked for what is there. */
+static void
+look(struct pool__sched *s, bool asked)
 {
     pool__table_each(proc, s->table)
     {
+        size_t most = SIZE_MAX;
+        if (!asked)
+            most = pool__channel_share(&proc->channel, most);
         if (pool__proc_serves(proc) && proc->channel.held != 0)
-            sweep_one(s, proc);
+            sweep_one(s, proc, most);
         if (pool__proc_serves(proc) && !pool__channel_has_room(&proc->channel))
             pool__sched_flush_one(s, proc);
     }
@@ -65,11 +70,17 @@ pool__sched_look(struct pool__sched *s)
 }
 
 void
+pool__sched_look(struct pool__sched *s)
+{
+    look(s, true);
+}
+
+void
 pool__sched_on_sweep(uv_timer_t *timer)
 {
     struct pool__sched *s = timer->data;
 
-    pool__sched_look(s);
+    look(s, false);
     bool needed = !pool__list_empty(&s->groups); /* whose turns change */
     pool__table_each(proc, s->table)
     {

@@ -437,7 +437,8 @@ pool__table_init(struct pool__table *t, uv_loop_t *loop,
     pool__list_init(&t->forkserver.node);
     pool__forkserver_init(forkserver);
     t->inbox.size = POOL__INBOX_MIN + (256u << 10);
-    t->inbox.piece = t->inbox.share = SIZE_MAX;
+    t->inbox.piece = SIZE_MAX;
+    t->inbox.loud_share = t->inbox.quiet_share = SIZE_MAX;
     t->inbox.bytes = pool__malloc(t->inbox.size);
     if (t->inbox.bytes == NULL)
         return pool__fail(POOL_ENOMEM, "a pool's receive buffer");

@@ -16,6 +16,7 @@
 
 _Alignas(8) static uint8_t inbox_bytes[POOL__INBOX_MIN];
 static struct pool__inbox inbox;
+static uint64_t noticed;
 static struct pool__channel channels[CHANNELS];
 static int heard[CHANNELS]; /* lines of each */
 
@@ -97,7 +98,9 @@ make_channel(struct pool__channel *ch)
     inbox = (struct pool__inbox){.bytes = inbox_bytes,
         .size = sizeof inbox_bytes,
         .piece = PIECE,
-        .share = SIZE_MAX};
+        .noticed = &noticed,
+        .loud_share = SIZE_MAX,
+        .quiet_share = SIZE_MAX};
     ck_assert_int_eq(
         pool__channel_init(ch, &inbox, LINE, false, &events, ch), 0);
 }

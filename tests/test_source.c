@@ -20,6 +20,7 @@
 
 _Alignas(8) static uint8_t inbox_bytes[POOL__INBOX_MIN];
 static struct pool__inbox inbox;
+static uint64_t noticed;
 static struct pool__channel channel;
 static int region_fd; /* what the worker gets */
 static uv_loop_t loop;
@@ -64,7 +65,9 @@ begin(void)
     inbox = (struct pool__inbox){.bytes = inbox_bytes,
         .size = sizeof inbox_bytes,
         .piece = sizeof inbox_bytes,
-        .share = SIZE_MAX};
+        .noticed = &noticed,
+        .loud_share = SIZE_MAX,
+        .quiet_share = SIZE_MAX};
     ck_assert_int_eq(uv_loop_init(&loop), 0);
     ck_assert_int_eq(
         pool__channel_init(&channel, &inbox, 0, false, &events, &channel), 0);
