@@ -62,12 +62,11 @@ struct pool__inbox {
     size_t size;  /* at least POOL__INBOX_MIN */
     size_t piece; /* bytes read or written at once, at most */
 
-    /* How much of one channel may be read of what nobody has asked for: of a
-     * loud one, which has brought a notice after the one of this number, and of
-     * a quiet one. 0: nothing. */
+    /* How much of a channel may be read that nobody has asked for, bytes. It is
+     * loud if it has brought a notice later than the one of number `heard`. */
     const uint64_t *noticed; /* how many notices there were */
     uint64_t heard;
-    size_t loud_share, quiet_share; /* bytes */
+    size_t loud_share, quiet_share; /* 0: nothing */
 
     /* Where turns are short, for the channels that come late in one: one of
      * them is read a little, and in a round each is once. */
