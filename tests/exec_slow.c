@@ -4,6 +4,7 @@
 #include "../src/pool.h"
 #include "drives.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -419,18 +420,34 @@ task_kibibyte(pool_call_t *call)
     return pool_call_return_bytes(call, bytes, sizeof bytes);
 }
 
+struct turns {
+    pool_t *pool;
+    bool over; /* callbacks are quick now */
+    int called;
+    uint64_t now_ms; /* of the loop, at the last callback */
+    int same;        /* callbacks since that has changed */
+    int most;        /* of those, ever */
+};
+
 static void
-note_for_a_while(pool_future_t *future, void *data)
+count_turns(pool_future_t *future, void *data)
 {
-    int *called = data;
+    struct turns *turns = data;
+    uint64_t now_ms = uv_now(&turns->pool->loop);
 
     (void)future;
-    if (*called >= 0)
-        usleep(SLOW_US);
-    *called += *called >= 0;
+    if (turns->over)
+        return;
+    usleep(SLOW_US);
+    turns->called++;
+    turns->same = turns->now_ms == now_ms ? turns->same + 1 : 0;
+    turns->now_ms = now_ms;
+    if (turns->same > turns->most)
+        turns->most = turns->same;
 }
 
-/* At the end of a wait that callbacks make long few others are added. */
+/* At the end of a wait that callbacks make long few others are added, and the
+ * loop has its turns until the last has run. */
 static void
 few_are_added(const struct drive *d)
 {
@@ -438,18 +455,19 @@ few_are_added(const struct drive *d)
     struct gate *gate = gate_new();
     pool_future_t *held[2];
     pool_t *pool = pool_held(d, gate, held);
-    int called = 0;
+    struct turns turns = {.pool = pool};
 
     for (int i = 0; i < MORE; i++) {
         f[i] = submit(pool, i < MORE / 20 ? task_nothing : task_kibibyte);
-        add(f[i], note_for_a_while, &called);
+        add(f[i], count_turns, &turns);
     }
     gate_open(gate);
     end_each(d, held, 2);
     end_each(d, f, 1);
-    ck_assert_int_ge(called, 1);
-    ck_assert_int_lt(called, MORE / 2);
-    called = -1;
+    ck_assert_int_ge(turns.called, 1);
+    ck_assert_int_lt(turns.called, MORE / 2);
+    ck_assert_int_lt(turns.most, 16);
+    turns.over = true;
     end_each(d, f + 1, MORE - 1);
     drive_destroy(d, pool);
 }
@@ -491,35 +509,65 @@ task_log(pool_call_t *call)
     return rc;
 }
 
+static int
+task_print(pool_call_t *call)
+{
+    (void)call;
+    for (int i = 0; i < LINES; i++)
+        if (printf("line %d\n", i) < 0)
+            return 1;
+    return 0;
+}
+
 static void
 read_slowly(const pool_log_t *line, void *data)
 {
     struct reader *reader = data;
 
-    if (line->kind != POOL_LOG_TASK)
+    if (line->kind == POOL_LOG_POOL)
         return;
     if (reader->told < 400)
         usleep(SLOW_US);
     note_most(reader);
 }
 
-static void
-few_lines_wait(const struct drive *d)
+static pool_t *
+open_logging(const struct drive *d, int workers, pool_log_fn log, void *data)
 {
-    struct reader reader = {0};
     pool_options_t options = POOL_OPTIONS_INIT;
 
-    options.workers = options.min_workers = 1;
-    options.log = read_slowly;
-    options.log_data = &reader;
-    reader.pool = drive_open(d, &options);
-    ck_assert_int_eq(drive_end(d, submit(reader.pool, task_log)), 0);
+    options.workers = options.min_workers = workers;
+    options.worker_stdout = POOL_OUTPUT_CAPTURE;
+    options.log = log;
+    options.log_data = data;
+    return drive_open(d, &options);
+}
+
+static void
+few_lines_of(const struct drive *d, pool_fn writes)
+{
+    struct reader reader = {0};
+
+    reader.pool = open_logging(d, 1, read_slowly, &reader);
+    ck_assert_int_eq(drive_end(d, submit(reader.pool, writes)), 0);
     drive_until_word(d, &reader.told, LINES);
     nothing_waits(reader.pool);
     drive_destroy(d, reader.pool);
     ck_assert_uint_ne(reader.most, 0);
     ck_assert_uint_lt(
         reader.most, d->bit == IN_HOST ? LINES_MOST / 2 : LINES_MOST);
+}
+
+static void
+few_lines_wait(const struct drive *d)
+{
+    few_lines_of(d, task_log);
+}
+
+static void
+few_printed_lines_wait(const struct drive *d)
+{
+    few_lines_of(d, task_print);
 }
 
 /* A worker that writes more than the program takes: others are heard all the
@@ -558,12 +606,8 @@ static void
 others_are_heard(const struct drive *d)
 {
     struct flood flood = {0};
-    pool_options_t options = POOL_OPTIONS_INIT;
 
-    options.workers = options.min_workers = 3;
-    options.log = take_slowly;
-    options.log_data = &flood;
-    flood.pool = drive_open(d, &options);
+    flood.pool = open_logging(d, 3, take_slowly, &flood);
     pool_future_t *writer = submit(flood.pool, task_log);
     drive_until_word(d, &flood.told, LINES);
     ck_assert_int_ne(flood.seen_at, 0);
@@ -674,6 +718,7 @@ static const struct drive_case cases[] = {
     {"no_wait_for_chains", no_wait_for_chains, IN_CALLER},
     {"few_are_added", few_are_added, IN_CALLER},
     {"few_lines_wait", few_lines_wait, IN_ALL},
+    {"few_printed_lines_wait", few_printed_lines_wait, IN_ALL},
     {"others_are_heard", others_are_heard, IN_ALL},
     {"few_results_wait", few_results_wait, IN_CALLER | IN_THREAD},
     {"drain_comes", drain_comes, IN_ALL},
